@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make            build everything into build/
+# make check      all tests: unit, bats, fuzz smoke, the emulated host
+# make demo       from nothing to a guest that pings through its VF, on the emulated host
+#
+# Sources are listed by hand; one object tree per flavour (plain, SANITIZE=1, COVERAGE=1), so that
+# flavours never mix.
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= /lib/systemd/system
+LIBEXECDIR ?= $(PREFIX)/libexec/virtfn
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+
+VERSION := 0.1.0
+FLAVOUR := $(if $(SANITIZE),-sanitize)$(if $(COVERAGE),-coverage)
+B := build$(FLAVOUR:-%=/%)
+O := $(B)/obj
+
+PACKAGES := glib-2.0 gio-unix-2.0 gthread-2.0 libvirt libvirt-qemu libvirt-glib-1.0 libxml-2.0 \
+	pciaccess sqlite3 libmicrohttpd jansson libcurl libnl-3.0 libnl-route-3.0 libsystemd
+
+CC ?= gcc
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wformat=2 -Wvla -Wno-unused-parameter
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+LDHARDENING := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+ifdef SANITIZE
+HARDENING += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDHARDENING += -fsanitize=address,undefined
+else ifdef COVERAGE
+HARDENING += --coverage -O0
+LDHARDENING += --coverage
+else
+HARDENING += -D_FORTIFY_SOURCE=2
+endif
+# Looked up only when something is compiled, so that `make install-deps` works on a bare machine.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
+CPPFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DG_LOG_DOMAIN='"virtfn"' -DVF_VERSION='"$(VERSION)"' \
+	-DVF_SYSCONFDIR='"$(SYSCONFDIR)"' -DVF_LIBEXECDIR='"$(LIBEXECDIR)"' \
+	-Ihelpers/lib -Iplugin $(PKG_CFLAGS)
+
+LIB_SOURCES := \
+	helpers/lib/error.c \
+	helpers/lib/io.c \
+	helpers/lib/pciaddr.c
+
+# What hook, daemon, helpers and tests are made of; each line may name its own sources only.
+LIB := $(O)/libvirtfn.a
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(O)/%.o)
+
+PROGRAMS :=
+UNIT_TESTS :=
+
+include tests/tests.mk
+
+all: $(PROGRAMS)
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -MMD -MP -c $< -o $@
+
+$(LIB): $(LIB_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+clean:
+	rm -rf build
+
+.PHONY: all clean
+.DELETE_ON_ERROR:

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Unit tests: tests/unit/NAME.c becomes $(B)/tests/NAME, a g_test program linked with the library
+# and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
+
+UNIT_NAMES := \
+	pciaddr
+
+UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)
+
+$(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
