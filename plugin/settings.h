@@ -22,21 +22,24 @@ typedef struct {
     int link_state; // VfLinkState
     int min_rate;   // Mbit/s, 0 = none
     int max_rate;   // Mbit/s, 0 = unlimited
-    int msix;       // MSI-X vectors of the VF (sriov_vf_msix_count)
+    int msix;       // MSI-X vectors of the VF (sriov_vf_msix_count), 0 = the driver's default
     int queues;     // NVMe: VQ flexible resources of the secondary controller
     int interrupts; // NVMe: VI flexible resources of the secondary controller
     int qmax;       // QDMA: queues of the VF
     char *program;  // absolute path of an external program, or NULL
 } VfSettings;
 
-// All members unset.
+// All members unset; the value need not be initialised.
 void vf_settings_init(VfSettings *settings);
+
+// Frees the strings and unsets all members.
 void vf_settings_clear(VfSettings *settings);
 
 // Sets one setting by its name as it stands in a [profile] group and as an attribute of a claim:
 // mac vlan qos trust spoofchk link-state min-rate max-rate msix queues interrupts qmax program.
-// `program` is for profiles only. VF_ERROR_INPUT names the key, the value and what is allowed;
-// VF_ERROR_NOT_FOUND for a key that is none of these.
+// Switches (trust, spoofchk) take on/off, yes/no, true/false, 1/0. `program` is for profiles only:
+// the reader of claims refuses it. On failure nothing changed. VF_ERROR_INPUT names the key, the
+// value and what is allowed; VF_ERROR_NOT_FOUND for a key that is none of these.
 gboolean vf_settings_set(VfSettings *settings, const char *key, const char *value, GError **error);
 
 // Every key of vf_settings_set() in order, NULL-terminated.
@@ -45,5 +48,10 @@ extern const char *const vf_settings_keys[];
 // Text form of one setting, NULL when it is unset; the inverse of vf_settings_set(). Caller frees.
 char *vf_settings_get(const VfSettings *settings, const char *key);
 
-// *out = base with every member that is set in `over` replaced. Owns its strings.
+// *out = base with every member that is set in `over` replaced. Owns its strings; what
+// *out held before is overwritten, not freed.
 void vf_settings_merge(VfSettings *out, const VfSettings *base, const VfSettings *over);
+
+// Checks what only makes sense together, so after the merge: qos needs a vlan, min-rate must not
+// exceed max-rate. VF_ERROR_INPUT.
+gboolean vf_settings_check(const VfSettings *settings, GError **error);

@@ -4,7 +4,8 @@
 # and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
 
 UNIT_NAMES := \
-	pciaddr
+	pciaddr \
+	settings
 
 UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)
 
