@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Starts the emulated host: a QEMU that emulates the processor too (TCG), so that SR-IOV, an IOMMU and KVM exist
+# wherever the tests run. Sourced by image (which prepares the disk) and run (which runs scenarios on it).
+#
+# Invariant: everything that one boot writes is in one directory, the boot directory, made by boot_prepare; and
+# no network port of the machine is used, so that any number of hosts may run side by side.
+# Cards have fixed addresses in the host: the first one on bus 01, the second on bus 02, and so on.
+
+# cards_each SPEC FUNCTION: call FUNCTION KIND INDEX BUS for every card of a specification such as igb:2,nvme:1.
+cards_each() {
+    local item kind index bus=0
+    for item in ${1//,/ }; do
+        kind=${item%%:*}
+        for ((index = 0; index < ${item#*:}; index++)); do
+            bus=$((bus + 1))
+            "$2" "$kind" "$index" "$bus"
+        done
+    done
+}
+
+# cards_check SPEC: fail with a message unless it is a list of KIND:COUNT with at most 12 cards.
+cards_check() {
+    local item total=0
+    for item in ${1//,/ }; do
+        [[ $item =~ ^(igb|nvme):([0-9]+)$ ]] || {
+            echo "cards: '$item' is not igb:COUNT or nvme:COUNT" >&2
+            return 1
+        }
+        total=$((total + BASH_REMATCH[2]))
+    done
+    ((total <= 12)) || {
+        echo "cards: $total are too many, the emulated host has room for 12" >&2
+        return 1
+    }
+}
+
+# card_arguments KIND INDEX BUS: append QEMU's arguments for one card to the array `cards`.
+card_arguments() {
+    local kind=$1 index=$2 bus=$3 port=port$3
+    cards+=(-device "pcie-root-port,id=$port,bus=pcie.0,addr=$(printf '0x%x' $((15 + bus))),chassis=$bus")
+    case $kind in
+    igb) # all igb cards plug into one switch
+        cards+=(-netdev "hubport,id=net$index,hubid=0"
+            -device "igb,id=igb$index,bus=$port,netdev=net$index,mac=$(printf '52:54:00:ff:%02x:00' "$index")")
+        ;;
+    nvme) # 26 queue pairs and 9 vectors: what 8 virtual functions and the controller itself can share
+        truncate -s 64M "$boot/nvme$index.img"
+        cards+=(-device "nvme-subsys,id=subsys$index,nqn=virtfn-subsys$index"
+            -device "nvme,id=nvme$index,bus=$port,serial=virtfn-nvme$index,subsys=subsys$index,sriov_max_vfs=8,sriov_vq_flexible=16,sriov_vi_flexible=8,max_ioqpairs=26,msix_qsize=9"
+            -drive "if=none,id=disk$index,format=raw,cache=unsafe,file=$boot/nvme$index.img"
+            -device "nvme-ns,drive=disk$index,bus=nvme$index,nsid=1,shared=on")
+        ;;
+    esac
+}
+
+# boot_prepare DISK FORMAT: make the boot directory (its path goes into `boot`) with an overlay over the disk, so
+# that a boot never changes what the cache holds.
+boot_prepare() {
+    boot=$(mktemp -d "${TMPDIR:-/tmp}/virtfn-host.XXXXXX")
+    mkdir "$boot/results"
+    mkfifo "$boot/log"
+    "$qemu/usr/bin/qemu-img" create -q -f qcow2 -F "$2" -b "$1" "$boot/root.qcow2"
+}
+
+# pack_payload TREE...: print an archive that has the trees, merged in this order, as /payload. Their /bin, /sbin
+# and /lib go to /usr, as Debian has it.
+pack_payload() {
+    local stage tree directory
+    stage=$(mktemp -d)
+    mkdir -p "$stage/payload"/usr/{bin,sbin,lib}
+    for directory in bin sbin lib; do
+        ln -s "usr/$directory" "$stage/payload/$directory"
+    done
+    for tree; do
+        tar -C "$tree" -c . | tar -C "$stage/payload" --keep-directory-symlink -x
+    done
+    rm "$stage/payload"/{bin,sbin,lib}
+    find "$stage" -type d -exec chmod 755 {} +
+    pack_tree "$stage"
+    rm -rf "$stage"
+}
+
+# boot_start EXTRA...: start the emulated host on what the boot directory holds: root.qcow2, vmlinuz, initrd.
+# The pid goes into `qemu_pid`. Console: console.log. Port 'log': a fifo. Share: results.
+boot_start() {
+    local cards=()
+    cards_each "$cards_spec" card_arguments
+    "$qemu/usr/bin/qemu-system-x86_64" -L "$qemu/usr/share/qemu" -name virtfn-host \
+        -machine q35,kernel-irqchip=split -accel tcg,thread=multi,tb-size=1024 -cpu max \
+        -smp "$smp" -m "$memory" -nodefaults -display none -no-reboot -rtc base=utc \
+        -device intel-iommu,intremap=on,caching-mode=on \
+        -kernel "$boot/vmlinuz" -initrd "$boot/initrd" -append "$kernel_arguments" \
+        -drive "if=none,id=root,format=qcow2,cache=unsafe,file=$boot/root.qcow2" \
+        -device virtio-blk-pci,drive=root,bus=pcie.0,addr=0x2 \
+        -device virtio-rng-pci,bus=pcie.0,addr=0x3 \
+        -device virtio-serial-pci,bus=pcie.0,addr=0x4 \
+        -chardev "file,id=log,path=$boot/log" -device virtserialport,chardev=log,name=org.virtfn.log \
+        -fsdev "local,id=results,path=$boot/results,security_model=none" \
+        -device virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x5 \
+        -serial "file:$boot/console.log" \
+        "${cards[@]}" "$@" &
+    qemu_pid=$!
+}
+
+# boot_wait SECONDS: wait for the host to power off. It must say within boot_limit that it is up. Fails, with a line that
+# says what happened, if it does not start or does not end in time.
+boot_wait() {
+    local start=$SECONDS
+    while kill -0 "$qemu_pid" 2>/dev/null; do
+        if ((SECONDS - start > $1)); then
+            echo "the emulated host did not finish within $1 s" >&2
+            return 1
+        elif ((SECONDS - start > boot_limit)) && [[ ! -e $boot/results/.up ]]; then
+            echo "the emulated host did not boot within $boot_limit s" >&2
+            return 1
+        fi
+        sleep 0.2
+    done
+    wait "$qemu_pid" || {
+        echo "the emulator ended with status $?" >&2
+        return 1
+    }
+    [[ -e $boot/results/.up ]] || {
+        echo "the emulated host ended before it was up" >&2
+        return 1
+    }
+}
+
+# boot_stop: end the emulator, if it still runs, and remove the boot directory.
+boot_stop() {
+    if [[ -n ${qemu_pid:-} ]] && kill -0 "$qemu_pid" 2>/dev/null; then
+        kill -KILL "$qemu_pid"
+        wait "$qemu_pid" || true
+    fi
+    [[ -z ${boot:-} ]] || rm -rf "$boot"
+}
+
+boot_limit=300
+# What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
+kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
+kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0 net.ifnames=1'

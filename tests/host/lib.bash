@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What scenarios call inside the emulated host: its cards, its guests, waiting, and evidence of a failure.
+#
+# Use in a bats file: `source /usr/share/virtfn-test/lib.bash` at the top, and `teardown() { scenario_teardown; }`.
+# Guests are transient or persistent domains of the system libvirt, named by the scenario; each one has its console in
+# $VIRTFN_RESULTS/NAME.console when the scenario ends, and runs commands for guest_run.
+
+guest_home=/var/lib/virtfn-test
+VIRTFN_RESULTS=${VIRTFN_RESULTS:-/run/virtfn-test/results}
+
+# note WORDS...: write a line to the outside log at once, also from within a test.
+note() {
+    if [[ -n ${BATS_TEST_FILENAME:-} ]]; then
+        echo "# $*" >&3
+    else
+        echo "# $*" >&2
+    fi
+}
+
+# wait_until SECONDS COMMAND...: run the command about 5 times a second until it succeeds; fail after SECONDS.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < deadline)) || {
+            echo "gave up after waiting for: $*" >&2
+            return 1
+        }
+        sleep 0.2
+    done
+}
+
+# pf KIND INDEX: print the PCI address of a card's physical function, as in `pf igb 0`.
+pf() {
+    local item index bus=0
+    for item in ${VIRTFN_CARDS//,/ }; do
+        for ((index = 0; index < ${item#*:}; index++)); do
+            bus=$((bus + 1))
+            if [[ ${item%%:*} == "$1" && $index == "$2" ]]; then
+                printf '0000:%02x:00.0\n' "$bus"
+                return
+            fi
+        done
+    done
+    echo "the host has no card $1 $2: VIRTFN_CARDS is $VIRTFN_CARDS" >&2
+    return 1
+}
+
+# pf_netdev KIND INDEX: print the name of the network device of a physical function.
+pf_netdev() {
+    local address
+    address=$(pf "$1" "$2") && ls "/sys/bus/pci/devices/$address/net"
+}
+
+# pf_controller KIND INDEX: print the NVMe controller of a physical function, as in nvme0.
+pf_controller() {
+    local address
+    address=$(pf "$1" "$2") && ls "/sys/bus/pci/devices/$address/nvme"
+}
+
+# vf KIND INDEX NUMBER: print the PCI address of a virtual function that exists, as in `vf igb 0 3`.
+vf() {
+    local address
+    address=$(pf "$1" "$2") && basename "$(readlink -e "/sys/bus/pci/devices/$address/virtfn$3")"
+}
+
+# vf_create KIND INDEX COUNT: give a physical function that has none this many virtual functions, unbound.
+vf_create() {
+    local address
+    address=$(pf "$1" "$2")
+    echo 0 >"/sys/bus/pci/devices/$address/sriov_drivers_autoprobe"
+    echo "$3" >"/sys/bus/pci/devices/$address/sriov_numvfs"
+    udevadm settle
+}
+
+# vf_remove KIND INDEX: take all virtual functions away again.
+vf_remove() {
+    local address
+    address=$(pf "$1" "$2")
+    echo 0 >"/sys/bus/pci/devices/$address/sriov_numvfs"
+    echo 1 >"/sys/bus/pci/devices/$address/sriov_drivers_autoprobe"
+}
+
+# vfio_bind ADDRESS: bind a function to vfio-pci.
+vfio_bind() {
+    modprobe vfio-pci
+    echo vfio-pci >"/sys/bus/pci/devices/$1/driver_override"
+    echo "$1" >/sys/bus/pci/drivers_probe
+    [[ $(basename "$(readlink "/sys/bus/pci/devices/$1/driver")") == vfio-pci ]]
+}
+
+# nvme_vf_online KIND INDEX NUMBER: give an NVMe virtual function queues and vectors, and set it online, so that
+# whoever drives it finds a working controller. Its secondary controller has the identifier NUMBER + 1.
+nvme_vf_online() {
+    local device id=$(($3 + 1))
+    device=/dev/$(pf_controller "$1" "$2")
+    nvme virt-mgmt "$device" --cntlid="$id" --act=7 --rt=0 --nr=0
+    nvme virt-mgmt "$device" --cntlid="$id" --act=8 --rt=0 --nr=2
+    nvme virt-mgmt "$device" --cntlid="$id" --act=8 --rt=1 --nr=1
+    nvme virt-mgmt "$device" --cntlid="$id" --act=9 --rt=0 --nr=0
+}
+
+# hostdev_xml ADDRESS: print an unmanaged <hostdev> for a function.
+hostdev_xml() {
+    [[ $1 =~ ^(....):(..):(..)\.(.)$ ]] || return
+    printf '<hostdev mode="subsystem" type="pci" managed="no"><source><address %s/></source></hostdev>\n' \
+        "$(printf 'domain="0x%s" bus="0x%s" slot="0x%s" function="0x%s"' "${BASH_REMATCH[@]:1}")"
+}
+
+# guest_xml NAME [--metadata XML] [--device XML]... [--append KERNEL-ARGUMENTS] [--memory MIB]: print the XML of a
+# small KVM guest that starts fast and answers guest_run. See guest/init for the kernel arguments.
+guest_xml() {
+    local name=$1 metadata='' devices='' append='' memory=192
+    shift
+    while (($#)); do
+        case $1 in
+        --metadata) metadata="<metadata>$2</metadata>" ;;
+        --device) devices+=$2 ;;
+        --append) append=$2 ;;
+        --memory) memory=$2 ;;
+        *) echo "guest_xml: unknown option $1" >&2 && return 1 ;;
+        esac
+        shift 2
+    done
+    mkdir -p "$guest_home"
+    cat <<EOF
+<domain type='kvm'>
+  <name>$name</name>
+  $metadata
+  <memory unit='MiB'>$memory</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>/usr/share/virtfn-test/guest/vmlinuz</kernel>
+    <initrd>/usr/share/virtfn-test/guest/initrd</initrd>
+    <cmdline>console=ttyS0 quiet tsc=reliable no_timer_check mitigations=off nowatchdog $append</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  <cpu mode='host-passthrough'/>
+  <on_reboot>restart</on_reboot>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <serial type='file'><source path='$guest_home/$name.console'/><target port='0'/></serial>
+    <serial type='unix'>
+      <source mode='bind' path='$guest_home/$name.command'/><target port='1'/>
+    </serial>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+    <video><model type='none'/></video>
+    $devices
+  </devices>
+</domain>
+EOF
+}
+
+# guest_define NAME [OPTIONS of guest_xml]: define a guest.
+guest_define() {
+    guest_xml "$@" >"$BATS_TEST_TMPDIR/$1.xml" && virsh -q define "$BATS_TEST_TMPDIR/$1.xml"
+}
+
+# guest_run NAME COMMAND...: run a command line in the guest; its output and its exit status are the result. Exit
+# status 125: the guest does not answer (within GUEST_RUN_TIMEOUT seconds, default 60).
+guest_run() {
+    local name=$1
+    shift
+    python3 -IS /usr/share/virtfn-test/guest-command "$guest_home/$name.command" \
+        "${GUEST_RUN_TIMEOUT:-60}" "$*"
+}
+
+# guest_wait NAME [SECONDS]: wait until the guest answers commands (default 120 seconds).
+guest_wait() {
+    GUEST_RUN_TIMEOUT=${2:-120} guest_run "$1" true
+}
+
+# guest_console NAME: print what the guest has written to its console.
+guest_console() {
+    cat "$guest_home/$1.console"
+}
+
+# guest_remove NAME: destroy and undefine a guest, if it is there.
+guest_remove() {
+    virsh -q destroy "$1" 2>/dev/null
+    virsh -q undefine "$1" 2>/dev/null
+    true
+}
+
+# guests_remove: destroy and undefine all guests.
+guests_remove() {
+    local name
+    for name in $(virsh -q list --all --name); do
+        guest_remove "$name"
+    done
+}
+
+# scenario_diagnose NAME: save the state of the host to $VIRTFN_RESULTS/NAME.
+scenario_diagnose() {
+    local directory=$VIRTFN_RESULTS/$1
+    mkdir -p "$directory"
+    timeout 10 virsh list --all >"$directory/virsh-list" 2>&1
+    journalctl -q -b -u virtfnd -o short-monotonic >"$directory/virtfnd.log" 2>&1
+    journalctl -q -b -u libvirtd -u virtlogd -o short-monotonic >"$directory/libvirt.log" 2>&1
+    dmesg | tail -n 200 >"$directory/dmesg"
+    lspci -k >"$directory/lspci" 2>&1
+    ps -eo pid,stat,wchan:30,label:40,args >"$directory/ps" 2>&1
+    cp "$guest_home"/*.console /var/log/libvirt/qemu/*.log "$directory" 2>/dev/null
+    true
+}
+
+# scenario_teardown: for teardown(): after a failed test save the state of the host, then remove its guests.
+scenario_teardown() {
+    if [[ -z ${BATS_TEST_COMPLETED:-} ]]; then
+        scenario_diagnose "failed-$BATS_TEST_NUMBER"
+        note "the state of the host at the failure is in failed-$BATS_TEST_NUMBER/"
+    fi
+    guests_remove
+    cp "$guest_home"/*.console "$VIRTFN_RESULTS" 2>/dev/null
+    true
+}
