@@ -47,9 +47,13 @@ CPPFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DG_LOG_DOMAIN='"virtfn"' -DVF_VERSION='
 LIB_SOURCES := \
 	helpers/lib/error.c \
 	helpers/lib/io.c \
+	helpers/lib/log.c \
 	helpers/lib/pciaddr.c \
 	helpers/lib/quote.c \
-	plugin/settings.c
+	plugin/domtree.c \
+	plugin/domxml.c \
+	plugin/settings.c \
+	plugin/xmltext.c
 
 # What hook, daemon, helpers and tests are made of; each line may name its own sources only.
 LIB := $(O)/libvirtfn.a

@@ -61,10 +61,10 @@ typedef struct {
 } VfPlacement;
 
 // Renders: one <hostdev managed='no'> with alias ua-virtfn-NAME per placement, and, when there is a
-// placement, virtfn's QMP socket QMP_DIR/UUID.sock in <qemu:commandline> (left out when the document has
-// no uuid). Idempotent: rendering the result again with the same placements gives the same bytes, and a hostdev that is
-// right already is kept with its guest <address>. What an earlier rendering added for a claim that
-// is gone is removed. What is not virtfn's is kept as it stands.
+// placement, virtfn's QMP socket QMP_DIR/UUID.sock in <qemu:commandline> (left out when the
+// document has no uuid). Idempotent: rendering the result again with the same placements gives the
+// same bytes, and a hostdev that is right already is kept with its guest <address>. What an earlier
+// rendering added for a claim that is gone is removed. What is not virtfn's is kept as it stands.
 // Returns the new document, caller frees; *changed tells whether it differs in content from `xml`.
 char *vf_domain_render(const char *xml, gsize length, const VfPlacement *placements,
                        guint n_placements, const char *qmp_dir, gboolean *changed, GError **error);
