@@ -50,14 +50,21 @@ LIB_SOURCES := \
 	helpers/lib/log.c \
 	helpers/lib/pciaddr.c \
 	helpers/lib/quote.c \
+	plugin/config-dir.c \
+	plugin/config-pool.c \
+	plugin/config-scan.c \
+	plugin/config.c \
 	plugin/domtree.c \
 	plugin/domxml.c \
+	plugin/render.c \
+	plugin/selector.c \
 	plugin/settings.c \
+	plugin/splice.c \
 	plugin/xmltext.c
 
 # What hook, daemon, helpers and tests are made of; each line may name its own sources only.
 LIB := $(O)/libvirtfn.a
-LIB_OBJECTS := $(LIB_SOURCES:%.c=$(O)/%.o)
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(O)/%.o) $(O)/templates.o
 
 PROGRAMS :=
 UNIT_TESTS :=
@@ -73,6 +80,8 @@ $(O)/%.o: %.c
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
+
+include xml-templates/templates.mk
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 

@@ -4,6 +4,7 @@
 # and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
 
 UNIT_NAMES := \
+	config \
 	pciaddr \
 	settings
 
