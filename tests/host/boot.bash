@@ -99,7 +99,7 @@ boot_start() {
         -fsdev "local,id=results,path=$boot/results,security_model=none" \
         -device virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x5 \
         -serial "file:$boot/console.log" \
-        "${cards[@]}" "$@" &
+        "${cards[@]}" "$@" 2> >(grep -v 'is not connected to host network' >&2) &
     qemu_pid=$!
 }
 

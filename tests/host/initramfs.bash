@@ -31,7 +31,8 @@ make_initramfs() {
     install "$rootfs/busybox" "$tree/bin/busybox"
     install "$init" "$tree/init"
     for file in $files; do
-        xz -dc "$file" >"$tree/modules/$((number++))-$(basename "$file" .xz)"
+        xz -dc "$file" >"$tree/modules/$number-$(basename "$file" .xz)"
+        number=$((number + 1))
     done
     pack_tree "$tree"
     rm -rf "$tree"

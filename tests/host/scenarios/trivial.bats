@@ -1,1 +1,0 @@
-@test "it runs" { true; }
