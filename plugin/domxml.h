@@ -39,17 +39,19 @@ typedef struct {
 } VfHostdev;
 
 typedef struct {
-    char uuid[37]; // lower case; empty when the XML has none (a file for virsh create)
-    char *name;
+    char uuid[37];     // lower case; empty when the XML has none (a file for virsh create)
+    char *name;        // 1 to 255 bytes without control characters
     GPtrArray *claims; // of VfClaim, in document order; empty without an annotation
     GArray *hostdevs;  // of VfHostdev, in document order
 } VfDomain;
 
 // Parses the XML of a domain (libvirt's live or inactive form, or a user's file; a status or save
-// document is searched for its <domain>). VF_ERROR_INPUT, with the element and the line, for: not
-// well-formed, a DOCTYPE (entities are never expanded), more than VF_DOMAIN_MAX_BYTES, another
-// version of the namespace, a second <virtfn:devices>, an unknown element or attribute, a missing
-// or malformed attribute, a device name used twice, more than VF_DOMAIN_MAX_CLAIMS claims.
+// document is searched for its <domain>). VF_ERROR_INPUT, with the line, for: not UTF-8, not
+// well-formed, a DOCTYPE (entities are never expanded), more than VF_DOMAIN_MAX_BYTES, no <domain>
+// or one without a valid <name>, another version of the namespace, a second <virtfn:devices>, an
+// unknown element or attribute, a missing or malformed attribute, a device name used twice, more
+// than VF_DOMAIN_MAX_CLAIMS claims, a source address of a PCI device that libvirt would not read
+// either. Thread-safe, prints nothing.
 VfDomain *vf_domain_parse(const char *xml, gsize length, GError **error);
 void vf_domain_free(VfDomain *domain);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfDomain, vf_domain_free)
@@ -62,10 +64,14 @@ typedef struct {
 
 // Renders: one <hostdev managed='no'> with alias ua-virtfn-NAME per placement, and, when there is a
 // placement, virtfn's QMP socket QMP_DIR/UUID.sock in <qemu:commandline> (left out when the
-// document has no uuid). Idempotent: rendering the result again with the same placements gives the
-// same bytes, and a hostdev that is right already is kept with its guest <address>. What an earlier
-// rendering added for a claim that is gone is removed. What is not virtfn's is kept as it stands.
-// Returns the new document, caller frees; *changed tells whether it differs in content from `xml`.
+// document has no uuid). A claim without a placement gets nothing, and what an earlier rendering
+// added for it is removed; so no placements at all undo a rendering. A hostdev that is right
+// already is kept as it stands; of one with another source address only that address changes, its
+// guest <address> stays. Everything that is not virtfn's comes out byte for byte. Rendering the
+// result again with the same placements gives the same bytes.
+// Returns the new document, caller frees; *changed tells whether it differs from `xml`. Errors as
+// vf_domain_parse(); VF_ERROR_INPUT also for a placement without a claim, one given twice, or a
+// result of more than VF_DOMAIN_MAX_BYTES; VF_ERROR_CONFIG for a qmp_dir that cannot hold a socket.
 char *vf_domain_render(const char *xml, gsize length, const VfPlacement *placements,
                        guint n_placements, const char *qmp_dir, gboolean *changed, GError **error);
 
