@@ -66,7 +66,8 @@ LIB_SOURCES := \
 LIB := $(O)/libvirtfn.a
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(O)/%.o) $(O)/templates.o
 
-PROGRAMS :=
+PROGRAMS := \
+	$(B)/50-virtfn
 UNIT_TESTS :=
 
 include tests/tests.mk
@@ -81,6 +82,8 @@ $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
+include hooks/hooks.mk
+include tests/fuzz/fuzz.mk
 include xml-templates/templates.mk
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -8,6 +8,13 @@ UNIT_NAMES := \
 	pciaddr \
 	settings
 
+# What bats files and benchmarks run besides $(PROGRAMS).
+BATS_PROGRAMS := \
+	$(B)/tests/50-virtfn-quick
+
+BENCH_PROGRAMS := \
+	$(B)/bench/spawn
+
 UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)
 
 $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
