@@ -4,13 +4,19 @@
 # and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
 
 UNIT_NAMES := \
+	client \
 	config \
+	doctor \
+	domxml \
 	pciaddr \
-	settings
+	render \
+	settings \
+	table
 
 # What bats files and benchmarks run besides $(PROGRAMS).
 BATS_PROGRAMS := \
-	$(B)/tests/50-virtfn-quick
+	$(B)/tests/50-virtfn-quick \
+	$(B)/tests/peer
 
 BENCH_PROGRAMS := \
 	$(B)/bench/spawn
@@ -20,3 +26,16 @@ UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)
 $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
+
+# Prepared answers of an HTTP peer, for the tests of the command.
+$(B)/tests/peer: tests/lib/peer.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $< $(LDHARDENING) -o $@
+
+# BATS=tests/bats/cli.bats runs one file.
+BATS ?= tests/bats
+
+check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
+	BUILD=$(abspath $(B)) bats $(BATS)
+
+.PHONY: check-bats
