@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The ledger on SQLite: two small databases with one prepared statement per verb. Knows rows, not
+// policy.
+
+#include "ledger.h"
+
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#include "error.h"
+
+typedef struct {
+    sqlite3 *handle;
+    char *path;
+    sqlite3_stmt *put, *delete;
+    gboolean open; // a transaction is
+} Database;
+
+struct VfLedger {
+    Database leases, pointers;
+    guint64 generation;
+};
+
+static const char leases_schema[] =
+    "CREATE TABLE IF NOT EXISTS boot (id TEXT NOT NULL, generation INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS lease ("
+    " uuid TEXT NOT NULL, device TEXT NOT NULL, domain TEXT NOT NULL, pool TEXT NOT NULL,"
+    " pf TEXT NOT NULL, idx INTEGER NOT NULL, state TEXT NOT NULL, reserved INTEGER NOT NULL,"
+    " attach INTEGER NOT NULL, generation INTEGER NOT NULL, since INTEGER NOT NULL,"
+    " settings TEXT NOT NULL, PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;";
+static const char leases_put[] =
+    "INSERT INTO lease VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"
+    " ON CONFLICT (uuid, device) DO UPDATE SET domain=?3, pool=?4, pf=?5, idx=?6, state=?7,"
+    " reserved=?8, attach=?9, generation=?10, since=?11, settings=?12";
+static const char leases_delete[] = "DELETE FROM lease WHERE uuid = ?1 AND device = ?2";
+
+static const char pointers_schema[] =
+    "CREATE TABLE IF NOT EXISTS pointer ("
+    " uuid TEXT NOT NULL, device TEXT NOT NULL, pool TEXT NOT NULL, pf TEXT NOT NULL,"
+    " idx INTEGER NOT NULL, PRIMARY KEY (uuid, device)) WITHOUT ROWID;";
+static const char pointers_put[] = "REPLACE INTO pointer VALUES (?1,?2,?3,?4,?5)";
+static const char pointers_delete[] =
+    "DELETE FROM pointer WHERE uuid = ?1 AND (?2 IS NULL OR device = ?2)";
+
+static gboolean fail(const Database *db, GError **error)
+{
+    g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: %s", db->path, sqlite3_errmsg(db->handle));
+    return FALSE;
+}
+
+static void database_close(Database *db)
+{
+    sqlite3_finalize(db->put);
+    sqlite3_finalize(db->delete);
+    sqlite3_close(db->handle);
+    g_free(db->path);
+    *db = (Database){0};
+}
+
+static gboolean execute(Database *db, const char *sql, GError **error)
+{
+    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK || fail(db, error);
+}
+
+// quick_check says one row "ok" for a sound file.
+static gboolean check(Database *db, GError **error)
+{
+    sqlite3_stmt *statement = NULL;
+    gboolean sound = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement,
+                                        NULL) == SQLITE_OK &&
+                     sqlite3_step(statement) == SQLITE_ROW &&
+                     g_strcmp0((const char *)sqlite3_column_text(statement, 0), "ok") == 0;
+
+    if (!sound)
+        g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: damaged", db->path);
+    sqlite3_finalize(statement);
+    return sound;
+}
+
+static gboolean database_try(Database *db, const char *path, const char *schema, const char *put,
+                             const char *delete, GError **error)
+{
+    db->path = g_strdup(path);
+    if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
+        SQLITE_OK)
+        return fail(db, error);
+    sqlite3_busy_timeout(db->handle, 2000);
+    return execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", error) &&
+           check(db, error) && execute(db, schema, error) &&
+           (sqlite3_prepare_v2(db->handle, put, -1, &db->put, NULL) == SQLITE_OK ||
+            fail(db, error)) &&
+           (sqlite3_prepare_v2(db->handle, delete, -1, &db->delete, NULL) == SQLITE_OK ||
+            fail(db, error));
+}
+
+// Moves PATH, PATH-wal and PATH-shm out of the way under the first free number.
+static char *move_aside(const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    g_autofree char *aside = NULL;
+
+    for (guint n = 1; n < 1000; n++) {
+        g_free(aside);
+        aside = g_strdup_printf("%s.damaged-%u", path, n);
+        if (!g_file_test(aside, G_FILE_TEST_EXISTS))
+            break;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *from = g_strconcat(path, suffixes[i], NULL);
+        g_autofree char *to = g_strconcat(aside, suffixes[i], NULL);
+
+        if (g_rename(from, to) != 0 && errno != ENOENT)
+            g_unlink(from);
+    }
+    return g_steal_pointer(&aside);
+}
+
+static gboolean database_open(Database *db, const char *dir, const char *name, const char *schema,
+                              const char *put, const char *delete, GString *notes, GError **error)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+    g_autoptr(GError) first = NULL;
+
+    if (g_mkdir_with_parents(dir, 0700) != 0) {
+        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", dir);
+        return FALSE;
+    }
+    if (database_try(db, path, schema, put, delete, &first))
+        return TRUE;
+    int code = db->handle != NULL ? sqlite3_errcode(db->handle) : SQLITE_CANTOPEN;
+    gboolean damaged = strstr(first->message, ": damaged") != NULL || code == SQLITE_CORRUPT ||
+                       code == SQLITE_NOTADB || code == SQLITE_ERROR;
+    database_close(db);
+    if (!damaged) {
+        g_propagate_error(error, g_steal_pointer(&first));
+        return FALSE;
+    }
+    g_autofree char *aside = move_aside(path);
+    g_string_append_printf(notes, "%s%s; it was moved to %s and a new one begun",
+                           notes->len > 0 ? ". " : "", first->message, aside);
+    return database_try(db, path, schema, put, delete, error);
+}
+
+// Empties the leases of another boot; reads the generation of this one.
+static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error)
+{
+    Database *db = &ledger->leases;
+    sqlite3_stmt *statement = NULL;
+    gboolean same = FALSE;
+
+    if (sqlite3_prepare_v2(db->handle, "SELECT id, generation FROM boot", -1, &statement, NULL) !=
+        SQLITE_OK)
+        return fail(db, error);
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        same = g_strcmp0((const char *)sqlite3_column_text(statement, 0), boot_id) == 0;
+        if (same)
+            ledger->generation = (guint64)sqlite3_column_int64(statement, 1);
+    }
+    sqlite3_finalize(statement);
+    if (same)
+        return TRUE;
+    char sql[256];
+    sqlite3_snprintf(sizeof(sql), sql,
+                     "BEGIN; DELETE FROM lease; DELETE FROM boot;"
+                     "INSERT INTO boot VALUES (%Q, 0); COMMIT;",
+                     boot_id);
+    return execute(db, sql, error);
+}
+
+VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char *boot_id,
+                         char **note, GError **error)
+{
+    g_autoptr(VfLedger) ledger = g_new0(VfLedger, 1);
+    g_autoptr(GString) notes = g_string_new(NULL);
+
+    *note = NULL;
+    if (!database_open(&ledger->leases, run_dir, "ledger.db", leases_schema, leases_put,
+                       leases_delete, notes, error) ||
+        !database_open(&ledger->pointers, state_dir, "assignments.db", pointers_schema,
+                       pointers_put, pointers_delete, notes, error) ||
+        !enter_boot(ledger, boot_id, error))
+        return NULL;
+    if (notes->len > 0)
+        *note = g_strdup(notes->str);
+    return g_steal_pointer(&ledger);
+}
+
+void vf_ledger_close(VfLedger *ledger)
+{
+    database_close(&ledger->leases);
+    database_close(&ledger->pointers);
+    g_free(ledger);
+}
+
+static gboolean begin(Database *db, GError **error)
+{
+    if (!db->open && !execute(db, "BEGIN IMMEDIATE", error))
+        return FALSE;
+    db->open = TRUE;
+    return TRUE;
+}
+
+static gboolean step(Database *db, sqlite3_stmt *statement, GError **error)
+{
+    int code = sqlite3_step(statement);
+
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return code == SQLITE_DONE || fail(db, error);
+}
+
+static void bind(sqlite3_stmt *statement, int column, const char *text)
+{
+    sqlite3_bind_text(statement, column, text, -1, SQLITE_STATIC);
+}
+
+// "key=value" lines of the settings that are set.
+static char *settings_to_text(const VfSettings *settings)
+{
+    GString *text = g_string_new(NULL);
+
+    for (guint i = 0; vf_settings_keys[i] != NULL; i++) {
+        g_autofree char *value = vf_settings_get(settings, vf_settings_keys[i]);
+
+        if (value != NULL)
+            g_string_append_printf(text, "%s=%s\n", vf_settings_keys[i], value);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static gboolean settings_from_text(VfSettings *settings, const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    vf_settings_init(settings);
+    for (guint i = 0; lines[i] != NULL && *lines[i] != '\0'; i++) {
+        char *value = strchr(lines[i], '=');
+
+        if (value == NULL)
+            return FALSE;
+        *value++ = '\0';
+        if (!vf_settings_set(settings, lines[i], value, NULL))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean vf_ledger_put_lease(VfLedger *ledger, const VfLease *lease, const char *pool,
+                             const VfPciAddr *pf, guint index, GError **error)
+{
+    Database *db = &ledger->leases;
+    g_autofree char *settings = settings_to_text(&lease->settings);
+    char address[VF_PCIADDR_BUFSIZE];
+
+    if (!begin(db, error))
+        return FALSE;
+    bind(db->put, 1, lease->uuid);
+    bind(db->put, 2, lease->device);
+    bind(db->put, 3, lease->domain != NULL ? lease->domain : "");
+    bind(db->put, 4, pool);
+    bind(db->put, 5, vf_pciaddr_format(pf, address));
+    sqlite3_bind_int64(db->put, 6, index);
+    bind(db->put, 7, vf_lease_state_name(lease->state));
+    sqlite3_bind_int(db->put, 8, lease->reserved);
+    sqlite3_bind_int(db->put, 9, lease->attach);
+    sqlite3_bind_int64(db->put, 10, (gint64)lease->generation);
+    sqlite3_bind_int64(db->put, 11, lease->since);
+    bind(db->put, 12, settings);
+    ledger->generation = MAX(ledger->generation, lease->generation);
+    return step(db, db->put, error);
+}
+
+gboolean vf_ledger_delete_lease(VfLedger *ledger, const char *uuid, const char *device,
+                                GError **error)
+{
+    Database *db = &ledger->leases;
+
+    if (!begin(db, error))
+        return FALSE;
+    bind(db->delete, 1, uuid);
+    bind(db->delete, 2, device);
+    return step(db, db->delete, error);
+}
+
+gboolean vf_ledger_put_pointer(VfLedger *ledger, const VfPointer *pointer, const char *pool,
+                               const VfPciAddr *pf, guint index, GError **error)
+{
+    Database *db = &ledger->pointers;
+    char address[VF_PCIADDR_BUFSIZE];
+
+    if (!begin(db, error))
+        return FALSE;
+    bind(db->put, 1, pointer->uuid);
+    bind(db->put, 2, pointer->device);
+    bind(db->put, 3, pool);
+    bind(db->put, 4, vf_pciaddr_format(pf, address));
+    sqlite3_bind_int64(db->put, 5, index);
+    return step(db, db->put, error);
+}
+
+gboolean vf_ledger_delete_pointers(VfLedger *ledger, const char *uuid, const char *device,
+                                   GError **error)
+{
+    Database *db = &ledger->pointers;
+
+    if (!begin(db, error))
+        return FALSE;
+    bind(db->delete, 1, uuid);
+    if (device != NULL)
+        bind(db->delete, 2, device);
+    return step(db, db->delete, error);
+}
+
+// Columns 0..4 are the same in both tables.
+static gboolean read_function(sqlite3_stmt *statement, VfLedgerRow *row)
+{
+    const char *pf = (const char *)sqlite3_column_text(statement, 3);
+    gint64 index = sqlite3_column_int64(statement, 4);
+
+    row->uuid = (const char *)sqlite3_column_text(statement, 0);
+    row->device = (const char *)sqlite3_column_text(statement, 1);
+    row->pool = (const char *)sqlite3_column_text(statement, 2);
+    row->index = (guint)index;
+    return row->uuid != NULL && row->device != NULL && row->pool != NULL && pf != NULL &&
+           vf_pciaddr_parse(pf, &row->pf) && index >= 0 && index <= G_MAXUINT16 &&
+           g_uuid_string_is_valid(row->uuid) && strlen(row->device) <= 32;
+}
+
+static gboolean read_lease(sqlite3_stmt *statement, VfLedgerRow *row)
+{
+    const char *state = (const char *)sqlite3_column_text(statement, 6);
+    const char *settings = (const char *)sqlite3_column_text(statement, 11);
+
+    row->domain = (const char *)sqlite3_column_text(statement, 5);
+    row->reserved = sqlite3_column_int(statement, 7) != 0;
+    row->attach = sqlite3_column_int(statement, 8) != 0;
+    row->generation = (guint64)sqlite3_column_int64(statement, 9);
+    row->since = sqlite3_column_int64(statement, 10);
+    return row->domain != NULL && state != NULL && settings != NULL &&
+           vf_lease_state_parse(state, &row->state) && settings_from_text(&row->settings, settings);
+}
+
+static gboolean each_row(Database *db, const char *sql,
+                         gboolean (*read)(sqlite3_stmt *, VfLedgerRow *), VfLedgerVisit visit,
+                         gpointer data, guint *skipped, GError **error)
+{
+    sqlite3_stmt *statement = NULL;
+    int code;
+
+    *skipped = 0;
+    if (sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL) != SQLITE_OK)
+        return fail(db, error);
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        VfLedgerRow row = {0};
+
+        vf_settings_init(&row.settings);
+        if (read_function(statement, &row) && (read == NULL || read(statement, &row)))
+            visit(&row, data);
+        else
+            (*skipped)++;
+        vf_settings_clear(&row.settings);
+    }
+    if (code != SQLITE_DONE)
+        fail(db, error);
+    sqlite3_finalize(statement);
+    return code == SQLITE_DONE;
+}
+
+gboolean vf_ledger_each_lease(VfLedger *ledger, VfLedgerVisit visit, gpointer data, guint *skipped,
+                              GError **error)
+{
+    return each_row(&ledger->leases,
+                    "SELECT uuid, device, pool, pf, idx, domain, state, reserved, attach,"
+                    " generation, since, settings FROM lease",
+                    read_lease, visit, data, skipped, error);
+}
+
+gboolean vf_ledger_each_pointer(VfLedger *ledger, VfLedgerVisit visit, gpointer data,
+                                guint *skipped, GError **error)
+{
+    return each_row(&ledger->pointers, "SELECT uuid, device, pool, pf, idx FROM pointer", NULL,
+                    visit, data, skipped, error);
+}
+
+guint64 vf_ledger_generation(VfLedger *ledger)
+{
+    return ledger->generation;
+}
+
+gboolean vf_ledger_dirty(const VfLedger *ledger)
+{
+    return ledger->leases.open || ledger->pointers.open;
+}
+
+static gboolean commit(Database *db, GError **error)
+{
+    if (!db->open)
+        return TRUE;
+    db->open = FALSE;
+    if (execute(db, "COMMIT", error))
+        return TRUE;
+    sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    return FALSE;
+}
+
+gboolean vf_ledger_commit(VfLedger *ledger, GError **pointers_error, GError **error)
+{
+    commit(&ledger->pointers, pointers_error);
+    if (ledger->leases.open) {
+        char sql[80];
+
+        g_snprintf(sql, sizeof(sql), "UPDATE boot SET generation = %" G_GUINT64_FORMAT,
+                   ledger->generation);
+        if (!execute(&ledger->leases, sql, error)) {
+            sqlite3_exec(ledger->leases.handle, "ROLLBACK", NULL, NULL, NULL);
+            ledger->leases.open = FALSE;
+            return FALSE;
+        }
+    }
+    return commit(&ledger->leases, error);
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Leases through the API: an orchestrator reserves functions for domains that have not started
+// yet. One request or an array; each is answered when it is durable, all of one turn of the loop
+// by one commit. A reserved lease outlives the domain's runs until it is deleted.
+
+#include <string.h>
+
+#include "domains.h"
+#include "error.h"
+#include "lifecycle.h"
+#include "routes.h"
+#include "view.h"
+
+#define MAX_BATCH 4096
+
+typedef struct {
+    VfRequest *request;
+    unsigned status;
+    json_t *json; // NULL: 204
+} Answer;
+
+static void committed(const GError *error, gpointer data)
+{
+    g_autofree Answer *answer = data;
+
+    if (error == NULL && answer->json == NULL) {
+        vf_request_reply_empty(answer->request);
+    } else if (error == NULL) {
+        vf_request_reply_json(answer->request, answer->status, answer->json);
+    } else {
+        json_decref(answer->json);
+        vf_request_reply_error(answer->request, error);
+    }
+}
+
+static void answer_after_commit(VfDaemon *daemon, VfRequest *request, unsigned status, json_t *json)
+{
+    Answer *answer = g_new(Answer, 1);
+
+    *answer = (Answer){request, status, json};
+    vf_daemon_after_commit(daemon, committed, answer);
+}
+
+static gboolean valid_device(const char *name)
+{
+    gsize length = strlen(name);
+
+    return length >= 1 && length <= 32 && g_ascii_isalnum(*name) &&
+           strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-") == length;
+}
+
+// Reads {"domain","device","pool","name"?}; the strings belong to `json`.
+static gboolean read_request(json_t *json, const char **uuid, const char **device,
+                             const char **pool, const char **name, GError **error)
+{
+    json_error_t where;
+
+    *name = "";
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s:s, s:s, s?s}", "domain", uuid, "device",
+                       device, "pool", pool, "name", name) != 0) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "lease: %s" VF_REMEDY
+                    "give domain (UUID), device and pool, and name if you like",
+                    where.text);
+        return FALSE;
+    }
+    if (!g_uuid_string_is_valid(*uuid)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "lease: '%.40s' is no UUID", *uuid);
+        return FALSE;
+    }
+    if (!valid_device(*device)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "lease: '%.40s' is no device name" VF_REMEDY
+                    "1 to 32 letters, digits, '_' and '-', a letter or digit first",
+                    *device);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GError **error)
+{
+    const char *uuid_text, *device, *pool_name, *name;
+    guint pool;
+    VfLease *lease;
+
+    if (!read_request(json, &uuid_text, &device, &pool_name, &name, error))
+        return NULL;
+    g_autofree char *uuid = g_ascii_strdown(uuid_text, -1);
+    VfInvPool *p = vf_inventory_pool(daemon->inventory, pool_name, &pool);
+    if (p == NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                    "pool '%.40s': there is no such pool" VF_REMEDY
+                    "'virtfn list pools' names them",
+                    pool_name);
+        return NULL;
+    }
+    switch (vf_allocator_lease(daemon->allocator, pool, uuid, device, VF_NO_SLOT, &lease)) {
+    case VF_GRANTED:
+        *created = TRUE;
+        break;
+    case VF_HELD_ALREADY:
+        *created = FALSE;
+        if (lease->reserved)
+            return lease;
+        break;
+    case VF_HELD_ELSEWHERE:
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "domain %s, device '%s': it holds a function of pool '%s'" VF_REMEDY
+                    "delete that lease first",
+                    uuid, device, vf_daemon_pool(daemon, lease->pool)->config->name);
+        return NULL;
+    default: {
+        g_autofree char *holders = vf_daemon_holders(daemon, pool);
+
+        g_set_error(error, VF_ERROR, VF_ERROR_EXHAUSTED,
+                    "pool '%s': no free function (%s)" VF_REMEDY
+                    "stop one of these domains, or raise the pool's count",
+                    pool_name,
+                    *holders != '\0' ? holders
+                    : p->problem     ? p->problem
+                                     : "none usable");
+        return NULL;
+    }
+    }
+    lease->reserved = TRUE;
+    if (lease->domain == NULL) {
+        lease->domain = g_strdup(name);
+        vf_settings_merge(&lease->settings, &p->config->settings, &p->config->settings);
+    }
+    if (!vf_daemon_keep(daemon, lease, *created ? VF_LEASE_RESERVED : lease->state, error))
+        return NULL;
+    if (*created) {
+        vf_domains_queue_pointing(daemon->domains, lease->pool, lease->slot, uuid);
+        if (g_hash_table_contains(vf_domains_records(daemon->domains), uuid))
+            vf_domains_queue(daemon->domains, uuid, NULL);
+    }
+    return lease;
+}
+
+static json_t *reserve_all(VfDaemon *daemon, json_t *requests)
+{
+    json_t *answers = json_array();
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(requests, i, one)
+    {
+        g_autoptr(GError) error = NULL;
+        gboolean created;
+        VfLease *lease = reserve(daemon, one, &created, &error);
+
+        json_array_append_new(answers, lease != NULL ? vf_view_lease(daemon, lease)
+                                                     : vf_problem_json(error));
+    }
+    return answers;
+}
+
+void vf_route_lease_post(VfRequest *request, gpointer data)
+{
+    VfDaemon *daemon = data;
+    g_autoptr(GError) error = NULL;
+    json_t *json = vf_request_json(request, &error);
+    gboolean created = FALSE;
+
+    if (json_is_array(json) && json_array_size(json) <= MAX_BATCH) {
+        answer_after_commit(daemon, request, 200, reserve_all(daemon, json));
+    } else if (json_is_array(json)) {
+        g_set_error(&error, VF_ERROR, VF_ERROR_INPUT, "leases: %zu in one request, %d are allowed",
+                    json_array_size(json), MAX_BATCH);
+    } else if (json != NULL) {
+        VfLease *lease = reserve(daemon, json, &created, &error);
+
+        if (lease != NULL)
+            answer_after_commit(daemon, request, created ? 201 : 200, vf_view_lease(daemon, lease));
+    }
+    json_decref(json);
+    if (error != NULL)
+        vf_request_reply_error(request, error);
+}
+
+void vf_route_lease_delete(VfRequest *request, gpointer data)
+{
+    VfDaemon *daemon = data;
+    g_autofree char *uuid = g_ascii_strdown(vf_request_segment(request, 0), -1);
+    const char *device = vf_request_segment(request, 1);
+    g_autoptr(GError) error = NULL;
+    VfLease *lease = g_uuid_string_is_valid(uuid) && strlen(device) <= 32
+                         ? vf_allocator_find(daemon->allocator, uuid, device)
+                         : NULL;
+
+    if (lease == NULL)
+        g_set_error(&error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                    "lease '%.40s/%.40s': there is none" VF_REMEDY
+                    "'virtfn list leases' names them",
+                    uuid, device);
+    else if (lease->state != VF_LEASE_RESERVED)
+        g_set_error(&error, VF_ERROR, VF_ERROR_BUSY,
+                    "lease '%s': domain '%s' uses it (%s)" VF_REMEDY "shut the domain down first",
+                    lease->key, lease->domain, vf_lease_state_name(lease->state));
+    if (error != NULL) {
+        vf_request_reply_error(request, error);
+        return;
+    }
+    vf_daemon_drop(daemon, lease);
+    answer_after_commit(daemon, request, 204, NULL);
+}

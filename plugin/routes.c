@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The table of routes and the handlers that only look.
+
+#include "routes.h"
+
+#include <string.h>
+
+#include "domxml.h"
+#include "error.h"
+#include "openapi.h"
+#include "view.h"
+
+static void get_status(VfRequest *request, gpointer daemon)
+{
+    vf_daemon_refresh(daemon);
+    vf_request_reply_json(request, 200, vf_view_status(daemon));
+}
+
+static void get_pools(VfRequest *request, gpointer daemon)
+{
+    vf_daemon_refresh(daemon);
+    vf_request_reply_json(request, 200, json_pack("{s:o}", "pools", vf_view_pools(daemon)));
+}
+
+static VfInvPool *require_pool(VfRequest *request, VfDaemon *daemon, const char *name,
+                               guint *number)
+{
+    g_autoptr(GError) error = NULL;
+    VfInvPool *pool = vf_inventory_pool(daemon->inventory, name, number);
+
+    if (pool != NULL)
+        return pool;
+    g_set_error(&error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                "pool '%.40s': there is no such pool" VF_REMEDY "'virtfn list pools' names them",
+                name);
+    vf_request_reply_error(request, error);
+    return NULL;
+}
+
+static void get_pool(VfRequest *request, gpointer data)
+{
+    VfDaemon *daemon = data;
+    guint number;
+
+    vf_daemon_refresh(daemon);
+    if (require_pool(request, daemon, vf_request_segment(request, 0), &number) != NULL)
+        vf_request_reply_json(request, 200, vf_view_pool(daemon, number));
+}
+
+static void get_functions(VfRequest *request, gpointer data)
+{
+    VfDaemon *daemon = data;
+    const char *only = vf_request_query(request);
+    json_t *functions;
+    guint number;
+
+    vf_daemon_refresh(daemon);
+    if (only != NULL && require_pool(request, daemon, only, &number) == NULL)
+        return;
+    functions = json_array();
+    for (guint p = 0; p < daemon->inventory->pools->len; p++) {
+        json_t *of_pool;
+
+        if (only != NULL && p != number)
+            continue;
+        of_pool = vf_view_functions(daemon, p);
+        json_array_extend(functions, of_pool);
+        json_decref(of_pool);
+    }
+    vf_request_reply_json(request, 200, json_pack("{s:o}", "functions", functions));
+}
+
+static void get_leases(VfRequest *request, gpointer daemon)
+{
+    vf_request_reply_json(request, 200, json_pack("{s:o}", "leases", vf_view_leases(daemon)));
+}
+
+static void get_domains(VfRequest *request, gpointer daemon)
+{
+    vf_request_reply_json(request, 200, json_pack("{s:o}", "domains", vf_view_domains(daemon)));
+}
+
+static void get_domain(VfRequest *request, gpointer data)
+{
+    VfDaemon *daemon = data;
+    const char *wanted = vf_request_segment(request, 0);
+    g_autoptr(GError) error = NULL;
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, vf_domains_records(daemon->domains));
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const VfDomainRecord *record = value;
+
+        if (strcmp(record->uuid, wanted) == 0 || g_strcmp0(record->name, wanted) == 0) {
+            vf_request_reply_json(request, 200, vf_view_domain(daemon, record));
+            return;
+        }
+    }
+    g_set_error(&error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                "domain '%.40s': virtfn knows no such domain" VF_REMEDY "see 'virsh list --all'",
+                wanted);
+    vf_request_reply_error(request, error);
+}
+
+static void get_openapi(VfRequest *request, gpointer daemon)
+{
+    vf_request_reply(request, 200, "application/json", g_strdup(vf_openapi_json),
+                     strlen(vf_openapi_json));
+}
+
+#define SMALL_BODY (1024 * 1024)
+
+const VfRoute vf_routes[] = {
+    {"POST", "/v1/hooks/*", "reason", VF_ROLE_ADMIN, VF_DOMAIN_MAX_BYTES, vf_route_hook},
+    {"GET", "/v1/status", NULL, VF_ROLE_READ, 0, get_status},
+    {"GET", "/v1/pools", NULL, VF_ROLE_READ, 0, get_pools},
+    {"GET", "/v1/pools/*", NULL, VF_ROLE_READ, 0, get_pool},
+    {"GET", "/v1/functions", "pool", VF_ROLE_READ, 0, get_functions},
+    {"GET", "/v1/domains", NULL, VF_ROLE_READ, 0, get_domains},
+    {"GET", "/v1/domains/*", NULL, VF_ROLE_READ, 0, get_domain},
+    {"GET", "/v1/leases", NULL, VF_ROLE_READ, 0, get_leases},
+    {"POST", "/v1/leases", NULL, VF_ROLE_USE, SMALL_BODY, vf_route_lease_post},
+    {"DELETE", "/v1/leases/*/*", NULL, VF_ROLE_USE, 0, vf_route_lease_delete},
+    {"POST", "/v1/render", NULL, VF_ROLE_USE, VF_DOMAIN_MAX_BYTES, vf_route_render},
+    {"POST", "/v1/init", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_init},
+    {"GET", "/openapi.json", NULL, VF_ROLE_READ, 0, get_openapi},
+    {NULL, NULL, NULL, VF_ROLE_NONE, 0, NULL},
+};

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The HTTP API: which path means what (openapi.json describes it). A handler reads its request,
+// calls one flow, answers. The data of every handler is the VfDaemon.
+
+#pragma once
+
+#include "daemon.h"
+#include "server.h"
+
+extern const VfRoute vf_routes[];
+
+// routes-hooks.c, routes-leases.c, init.c
+void vf_route_hook(VfRequest *request, gpointer daemon);
+void vf_route_lease_post(VfRequest *request, gpointer daemon);
+void vf_route_lease_delete(VfRequest *request, gpointer daemon);
+void vf_route_render(VfRequest *request, gpointer daemon);
+void vf_route_init(VfRequest *request, gpointer daemon);

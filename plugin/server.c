@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// libmicrohttpd under a GSource: its epoll descriptor is watched, MHD_run() does the rest. A
+// request that is not answered by its handler at once is suspended and resumed by its answer.
+// Limits (connections, header bytes, bodies in flight, idle time) stand here; what a request
+// means stands in the routes.
+
+#include "server.h"
+
+#include <grp.h>
+#include <microhttpd.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "error.h"
+
+#define MAX_CONNECTIONS 2048
+#define CONNECTION_MEMORY 8192 // headers of one request and of its answer
+#define IDLE_SECONDS 10        // a client that sends nothing, or half a request
+#define BODIES_IN_FLIGHT (64 * 1024 * 1024)
+#define MAX_SEGMENTS 4
+
+typedef struct {
+    GSource source;
+    VfServer *server;
+    gpointer tag;
+} ServerSource;
+
+struct VfServer {
+    struct MHD_Daemon *mhd;
+    ServerSource *source;
+    const VfRoute *routes;
+    gpointer data;
+    gboolean has_use, has_read;
+    gid_t use_group, read_group;
+    gboolean poke; // something was resumed: run once more
+    gsize body_bytes;
+    GHashTable *waiting; // of suspended VfRequest
+};
+
+struct VfRequest {
+    VfServer *server;
+    struct MHD_Connection *connection;
+    const VfRoute *route;
+    char *segments[MAX_SEGMENTS];
+    GByteArray *body;
+    GError *refusal; // known before the handler runs
+    struct MHD_Response *response;
+    unsigned status;
+    gboolean suspended, handled;
+};
+
+struct VfStream {
+    GString *pending;
+    struct MHD_Connection *connection; // NULL once the client is gone
+    VfServer *server;
+    gboolean suspended, ended;
+};
+
+// ---- who calls
+
+static gboolean in_group(int fd, gid_t own, gid_t wanted)
+{
+    gid_t groups[256];
+    socklen_t length = sizeof(groups);
+
+    if (own == wanted)
+        return TRUE;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) != 0)
+        return FALSE;
+    for (guint i = 0; i < length / sizeof(gid_t); i++)
+        if (groups[i] == wanted)
+            return TRUE;
+    return FALSE;
+}
+
+static VfRole role_of(const VfServer *server, struct MHD_Connection *connection)
+{
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+        return VF_ROLE_NONE;
+    if (peer.uid == 0 || peer.uid == geteuid())
+        return VF_ROLE_ADMIN;
+    if (server->has_use && in_group(fd, peer.gid, server->use_group))
+        return VF_ROLE_USE;
+    if (server->has_read && in_group(fd, peer.gid, server->read_group))
+        return VF_ROLE_READ;
+    return VF_ROLE_NONE;
+}
+
+// ---- requests
+
+static void request_free(VfRequest *request)
+{
+    request->server->body_bytes -= request->body->len;
+    for (guint i = 0; i < MAX_SEGMENTS; i++)
+        g_free(request->segments[i]);
+    g_byte_array_unref(request->body);
+    g_clear_error(&request->refusal);
+    if (request->response != NULL)
+        MHD_destroy_response(request->response);
+    g_free(request);
+}
+
+// Matches a path against a route's pattern; the text of each * goes into segments.
+static gboolean path_matches(const char *pattern, const char *path, char **segments)
+{
+    guint n = 0;
+
+    while (*pattern != '\0') {
+        if (*pattern != '*') {
+            if (*pattern++ != *path++)
+                return FALSE;
+            continue;
+        }
+        gsize length = strcspn(path, "/");
+        if (length == 0 || n == MAX_SEGMENTS)
+            return FALSE;
+        g_free(segments[n]);
+        segments[n++] = g_strndup(path, length);
+        path += length;
+        pattern++;
+    }
+    return *path == '\0';
+}
+
+static const VfRoute *find_route(VfServer *server, const char *method, const char *path,
+                                 char **segments, GError **error)
+{
+    gboolean path_known = FALSE;
+
+    for (const VfRoute *route = server->routes; route->method != NULL; route++) {
+        if (!path_matches(route->path, path, segments))
+            continue;
+        path_known = TRUE;
+        if (strcmp(route->method, method) == 0)
+            return route;
+    }
+    if (path_known)
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "%.40s: method %.10s is not known here", path,
+                    method);
+    else
+        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                    "%.40s: no such resource" VF_REMEDY "GET /openapi.json lists them", path);
+    return NULL;
+}
+
+typedef struct {
+    const VfRoute *route;
+    GError **error;
+} QueryCheck;
+
+static enum MHD_Result check_query(void *data, enum MHD_ValueKind kind, const char *key,
+                                   const char *value)
+{
+    QueryCheck *check = data;
+
+    if (g_strcmp0(check->route->query, key) == 0 && value != NULL)
+        return MHD_YES;
+    g_set_error(check->error, VF_ERROR, VF_ERROR_INPUT, "%s: query member '%.40s' is not known",
+                check->route->path, key);
+    return MHD_NO;
+}
+
+static gboolean admit(VfRequest *request, GError **error)
+{
+    static const char *const words[] = {"nobody", "read", "use", "administer"};
+    const VfRoute *route = request->route;
+    QueryCheck check = {route, error};
+    const char *length_text =
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Length");
+    guint64 length = length_text != NULL ? g_ascii_strtoull(length_text, NULL, 10) : 0;
+
+    if (role_of(request->server, request->connection) < route->role) {
+        g_set_error(error, VF_ERROR, VF_ERROR_DENIED,
+                    "%s: it needs the right to %s" VF_REMEDY
+                    "call it as root or as a member of the group that virtfn.conf(5) names",
+                    route->path, words[route->role]);
+        return FALSE;
+    }
+    if (length > route->max_body) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "%s: a body of %" G_GUINT64_FORMAT " bytes is above the %" G_GSIZE_FORMAT
+                    " it may have",
+                    route->path, length, route->max_body);
+        return FALSE;
+    }
+    if (length + request->server->body_bytes > BODIES_IN_FLIGHT) {
+        g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                    "virtfnd: too many large requests at once" VF_REMEDY "try again");
+        return FALSE;
+    }
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_query, &check);
+    return *error == NULL;
+}
+
+const char *vf_request_segment(const VfRequest *request, guint n)
+{
+    return request->segments[n];
+}
+
+const char *vf_request_query(const VfRequest *request)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND,
+                                       request->route->query);
+}
+
+const char *vf_request_body(const VfRequest *request, gsize *length)
+{
+    *length = request->body->len;
+    return (const char *)request->body->data;
+}
+
+json_t *vf_request_json(const VfRequest *request, GError **error)
+{
+    json_error_t where;
+    json_t *json = json_loadb((const char *)request->body->data, request->body->len,
+                              JSON_REJECT_DUPLICATES, &where);
+
+    if (json == NULL)
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "request body: line %d, column %d: %s",
+                    where.line, where.column, where.text);
+    return json;
+}
+
+// ---- answers
+
+static void resume(VfRequest *request)
+{
+    if (!request->suspended)
+        return;
+    request->suspended = FALSE;
+    g_hash_table_remove(request->server->waiting, request);
+    MHD_resume_connection(request->connection);
+    request->server->poke = TRUE;
+    g_main_context_wakeup(NULL);
+}
+
+static void answer(VfRequest *request, unsigned status, const char *content_type,
+                   struct MHD_Response *response)
+{
+    g_assert(request->response == NULL);
+    if (content_type != NULL)
+        MHD_add_response_header(response, "Content-Type", content_type);
+    request->response = response;
+    request->status = status;
+    resume(request);
+}
+
+static void free_body(void *body)
+{
+    g_free(body);
+}
+
+void vf_request_reply(VfRequest *request, unsigned status, const char *content_type, char *body,
+                      gsize length)
+{
+    answer(request, status, content_type,
+           MHD_create_response_from_buffer_with_free_callback(length, body, free_body));
+}
+
+void vf_request_reply_empty(VfRequest *request)
+{
+    answer(request, MHD_HTTP_NO_CONTENT, NULL,
+           MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+}
+
+static char *dump_line(json_t *json)
+{
+    char *text = json_dumps(json, JSON_COMPACT);
+    char *line = g_strconcat(text, "\n", NULL);
+
+    free(text);
+    json_decref(json);
+    return line;
+}
+
+void vf_request_reply_json(VfRequest *request, unsigned status, json_t *json)
+{
+    char *line = dump_line(json);
+
+    vf_request_reply(request, status, "application/json", line, strlen(line));
+}
+
+json_t *vf_problem_json(const GError *error)
+{
+    VfErrorCode code = vf_error_code(error);
+    const char *word = vf_error_word(code);
+    const char *remedy = strstr(error->message, VF_REMEDY);
+    g_autofree char *type = g_strconcat("urn:virtfn:error:", word, NULL);
+    gsize cause_length = remedy != NULL ? (gsize)(remedy - error->message) : strlen(error->message);
+    g_autofree char *cause = g_strndup(error->message, cause_length);
+    g_autofree char *valid = g_utf8_make_valid(cause, -1);
+    json_t *json = json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title", word, "status",
+                             (int)vf_error_http_status(code), "detail", valid);
+
+    if (remedy != NULL)
+        json_object_set_new(json, "remedy", json_string(remedy + strlen(VF_REMEDY)));
+    return json;
+}
+
+void vf_request_reply_error(VfRequest *request, const GError *error)
+{
+    const char *accept =
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept");
+    unsigned status = vf_error_http_status(vf_error_code(error));
+
+    if (accept != NULL && strstr(accept, "text/plain") != NULL) {
+        char *line = g_strconcat(error->message, "\n", NULL);
+
+        g_strdelimit(line, "\n\r", ' ');
+        line[strlen(line) - 1] = '\n';
+        vf_request_reply(request, status, "text/plain; charset=utf-8", line, strlen(line));
+    } else {
+        char *line = dump_line(vf_problem_json(error));
+
+        vf_request_reply(request, status, "application/problem+json", line, strlen(line));
+    }
+}
+
+// ---- streams
+
+static ssize_t stream_read(void *data, uint64_t position, char *buffer, size_t size)
+{
+    VfStream *stream = data;
+    gsize n = MIN(size, stream->pending->len);
+
+    if (n == 0 && stream->ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (n == 0) {
+        stream->suspended = TRUE;
+        MHD_suspend_connection(stream->connection);
+        return 0;
+    }
+    memcpy(buffer, stream->pending->str, n);
+    g_string_erase(stream->pending, 0, (gssize)n);
+    return (ssize_t)n;
+}
+
+static void stream_wake(VfStream *stream)
+{
+    if (!stream->suspended)
+        return;
+    stream->suspended = FALSE;
+    MHD_resume_connection(stream->connection);
+    stream->server->poke = TRUE;
+    g_main_context_wakeup(NULL);
+}
+
+static void stream_free(VfStream *stream)
+{
+    g_string_free(stream->pending, TRUE);
+    g_free(stream);
+}
+
+// MHD is done with the response: the client has it all, or went away.
+static void stream_gone(void *data)
+{
+    VfStream *stream = data;
+
+    stream->connection = NULL;
+    stream->suspended = FALSE;
+    if (stream->ended)
+        stream_free(stream);
+}
+
+VfStream *vf_request_stream(VfRequest *request, const char *content_type)
+{
+    VfStream *stream = g_new0(VfStream, 1);
+
+    stream->pending = g_string_new(NULL);
+    stream->connection = request->connection;
+    stream->server = request->server;
+    answer(request, MHD_HTTP_OK, content_type,
+           MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, stream_read, stream,
+                                             stream_gone));
+    return stream;
+}
+
+void vf_stream_write(VfStream *stream, const char *text)
+{
+    if (stream->connection == NULL)
+        return;
+    g_string_append(stream->pending, text);
+    stream_wake(stream);
+}
+
+void vf_stream_end(VfStream *stream)
+{
+    stream->ended = TRUE;
+    if (stream->connection == NULL)
+        stream_free(stream);
+    else
+        stream_wake(stream);
+}
+
+// ---- libmicrohttpd
+
+static VfRequest *request_new(VfServer *server, struct MHD_Connection *connection,
+                              const char *method, const char *path)
+{
+    VfRequest *request = g_new0(VfRequest, 1);
+
+    request->server = server;
+    request->connection = connection;
+    request->body = g_byte_array_new();
+    request->route = find_route(server, method, path, request->segments, &request->refusal);
+    if (request->route != NULL)
+        admit(request, &request->refusal);
+    return request;
+}
+
+static void take_body(VfRequest *request, const char *data, gsize length)
+{
+    if (request->refusal != NULL)
+        return;
+    if (request->body->len + length > request->route->max_body ||
+        request->server->body_bytes + length > BODIES_IN_FLIGHT) {
+        g_set_error(&request->refusal, VF_ERROR, VF_ERROR_INPUT, "%s: the body is too large",
+                    request->route->path);
+        return;
+    }
+    g_byte_array_append(request->body, (const guint8 *)data, (guint)length);
+    request->server->body_bytes += length;
+}
+
+static enum MHD_Result on_request(void *data, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state)
+{
+    VfServer *server = data;
+    VfRequest *request = *state;
+
+    if (request == NULL) {
+        request = *state = request_new(server, connection, method, url);
+        if (request->refusal == NULL)
+            return MHD_YES;
+    }
+    if (*upload_size > 0) {
+        take_body(request, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (!request->handled) {
+        request->handled = TRUE;
+        if (request->refusal != NULL)
+            vf_request_reply_error(request, request->refusal);
+        else
+            request->route->handler(request, server->data);
+    }
+    if (request->response != NULL)
+        return MHD_queue_response(connection, request->status, request->response);
+    request->suspended = TRUE;
+    g_hash_table_add(server->waiting, request);
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+}
+
+static void on_completed(void *data, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    if (*state != NULL)
+        request_free(*state);
+    *state = NULL;
+}
+
+static gboolean source_prepare(GSource *source, int *timeout)
+{
+    VfServer *server = ((ServerSource *)source)->server;
+    MHD_UNSIGNED_LONG_LONG limit;
+
+    if (server->poke) {
+        *timeout = 0;
+        return TRUE;
+    }
+    *timeout = MHD_get_timeout(server->mhd, &limit) == MHD_YES ? (int)MIN(limit, 60000) : -1;
+    return *timeout == 0;
+}
+
+static gboolean source_check(GSource *source)
+{
+    ServerSource *self = (ServerSource *)source;
+    MHD_UNSIGNED_LONG_LONG limit;
+
+    return self->server->poke || g_source_query_unix_fd(source, self->tag) != 0 ||
+           (MHD_get_timeout(self->server->mhd, &limit) == MHD_YES && limit == 0);
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+    VfServer *server = ((ServerSource *)source)->server;
+
+    server->poke = FALSE;
+    MHD_run(server->mhd);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs source_funcs = {.prepare = source_prepare,
+                                    .check = source_check,
+                                    .dispatch = source_dispatch};
+
+static gboolean look_up_group(const char *name, gid_t *gid)
+{
+    struct group *group = name != NULL ? getgrnam(name) : NULL;
+
+    if (group != NULL)
+        *gid = group->gr_gid;
+    return group != NULL;
+}
+
+VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_group,
+                        const char *read_group, gpointer data, GError **error)
+{
+    g_autofree VfServer *server = g_new0(VfServer, 1);
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+    struct MHD_OptionItem listen[] = {{listen_fd >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_END,
+                                       listen_fd, NULL},
+                                      {MHD_OPTION_END, 0, NULL}};
+
+    server->routes = routes;
+    server->data = data;
+    server->has_use = look_up_group(use_group, &server->use_group);
+    server->has_read = look_up_group(read_group, &server->read_group);
+    server->mhd = MHD_start_daemon(flags | (listen_fd < 0 ? MHD_USE_NO_LISTEN_SOCKET : 0), 0, NULL,
+                                   NULL, on_request, server, MHD_OPTION_ARRAY, listen,
+                                   MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+                                   MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+                                   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                                   MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                   MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)1024, MHD_OPTION_END);
+    if (server->mhd == NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "the HTTP server could not be started");
+        return NULL;
+    }
+    server->waiting = g_hash_table_new(NULL, NULL);
+    server->source = (ServerSource *)g_source_new(&source_funcs, sizeof(ServerSource));
+    server->source->server = server;
+    server->source->tag =
+        g_source_add_unix_fd(&server->source->source,
+                             MHD_get_daemon_info(server->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+                             G_IO_IN);
+    g_source_attach(&server->source->source, NULL);
+    return g_steal_pointer(&server);
+}
+
+gboolean vf_server_add(VfServer *server, int fd)
+{
+    server->poke = TRUE;
+    return MHD_add_connection(server->mhd, fd, NULL, 0) == MHD_YES;
+}
+
+void vf_server_free(VfServer *server)
+{
+    g_autoptr(GError) closing =
+        g_error_new(VF_ERROR, VF_ERROR_BUSY, "virtfnd: it is stopping" VF_REMEDY "try again");
+    g_autoptr(GList) waiting = g_hash_table_get_keys(server->waiting);
+
+    for (GList *i = waiting; i != NULL; i = i->next)
+        vf_request_reply_error(i->data, closing);
+    g_source_destroy(&server->source->source);
+    g_source_unref(&server->source->source);
+    MHD_run(server->mhd);
+    MHD_stop_daemon(server->mhd);
+    g_hash_table_unref(server->waiting);
+    g_free(server);
+}

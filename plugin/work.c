@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Jobs for the lanes. What a job may destroy is decided in `begin`, on the main thread and at the
+// last moment before it runs: whether any VF of the PF has an owner.
+
+#include "work.h"
+
+#include "error.h"
+#include "sriov.h"
+
+static gboolean pf_has_owner(const VfDaemon *daemon, const VfPciAddr *pf, const char *but_uuid,
+                             const char *but_device)
+{
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
+
+    for (guint i = 0; i < leases->len; i++) {
+        const VfLease *lease = g_ptr_array_index(leases, i);
+        const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
+
+        if (!vf_pciaddr_equal(&slot->pf->pci.address, pf) || lease->state == VF_LEASE_RESERVED)
+            continue;
+        if (g_strcmp0(lease->uuid, but_uuid) != 0 || g_strcmp0(lease->device, but_device) != 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static void begin(gpointer data)
+{
+    VfWork *work = data;
+    VfProvision *p = work->provision;
+
+    p->may_recreate = !pf_has_owner(work->daemon, &p->pf, p->domain, p->device);
+}
+
+static void run(gpointer data)
+{
+    VfWork *work = data;
+    VfProvision *p = work->provision;
+    char expected[VF_PCIADDR_BUFSIZE], found[VF_PCIADDR_BUFSIZE];
+
+    if (!work->run(p, &work->error)) {
+        work->held = g_error_matches(work->error, VF_ERROR, VF_ERROR_BUSY) &&
+                     vf_sriov_address(p->root, &p->pf, p->index, &p->address) &&
+                     !vf_sriov_check_unused(p->root, &p->address, NULL);
+        return;
+    }
+    if (work->has_expected && !vf_pciaddr_equal(&work->expected, &p->address))
+        g_set_error(&work->error, VF_ERROR, VF_ERROR_STATE,
+                    "VF %u is at %s, but the domain's XML names %s" VF_REMEDY
+                    "its XML is being rendered again: start it again",
+                    p->index, vf_pciaddr_format(&p->address, found),
+                    vf_pciaddr_format(&work->expected, expected));
+}
+
+static void done(gpointer data)
+{
+    VfWork *work = data;
+
+    work->done(work, work->error, work->data);
+    g_clear_error(&work->error);
+    vf_provision_free(work->provision);
+    g_free(work);
+}
+
+static VfWork *work_new(VfDaemon *daemon, guint pool, guint slot, const VfSettings *settings,
+                        VfWorkDone callback, gpointer data)
+{
+    const VfSlot *s = vf_daemon_slot(daemon, pool, slot);
+    VfWork *work = g_new0(VfWork, 1);
+    VfProvision *p = work->provision = g_new0(VfProvision, 1);
+
+    work->daemon = daemon;
+    work->done = callback;
+    work->data = data;
+    p->root = daemon->options.root;
+    p->helper = daemon->options.helper;
+    p->pf = s->pf->pci.address;
+    p->index = s->index;
+    p->count = s->pf->count;
+    p->keep_link = s->pf->keep_link;
+    p->pool = g_strdup(vf_daemon_pool(daemon, pool)->config->name);
+    vf_settings_merge(&p->settings, settings, settings);
+    return work;
+}
+
+static void submit(VfDaemon *daemon, VfWork *work)
+{
+    VfLaneJob job = {begin, run, done, work};
+
+    vf_lanes_submit(daemon->lanes, &work->provision->pf, &job);
+}
+
+void vf_work_prepare(VfDaemon *daemon, const VfLease *lease, const VfPciAddr *expected,
+                     VfWorkDone callback, gpointer data)
+{
+    VfWork *work = work_new(daemon, lease->pool, lease->slot, &lease->settings, callback, data);
+
+    work->run = vf_provision_prepare;
+    work->provision->domain = g_strdup(lease->uuid);
+    work->provision->device = g_strdup(lease->device);
+    work->has_expected = expected != NULL;
+    if (expected != NULL)
+        work->expected = *expected;
+    submit(daemon, work);
+}
+
+void vf_work_release(VfDaemon *daemon, const VfLease *lease, VfWorkDone callback, gpointer data)
+{
+    VfWork *work = work_new(daemon, lease->pool, lease->slot, &lease->settings, callback, data);
+
+    work->run = vf_provision_release;
+    work->provision->domain = g_strdup(lease->uuid);
+    work->provision->device = g_strdup(lease->device);
+    submit(daemon, work);
+}
+
+void vf_work_ready_slot(VfDaemon *daemon, guint pool, guint slot, VfWorkDone callback,
+                        gpointer data)
+{
+    VfWork *work = work_new(daemon, pool, slot, &vf_daemon_pool(daemon, pool)->config->settings,
+                            callback, data);
+
+    work->run = vf_provision_prepare;
+    work->provision->domain = g_strdup("");
+    work->provision->device = g_strdup("");
+    submit(daemon, work);
+}
