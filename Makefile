@@ -15,6 +15,9 @@ DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 
 VERSION := 0.1.0
+# make V=1 shows whole commands.
+Q := $(if $(V),,@)
+say := @$(if $(V),true,echo ' ')
 FLAVOUR := $(if $(SANITIZE),-sanitize)$(if $(COVERAGE),-coverage)
 B := build$(FLAVOUR:-%=/%)
 O := $(B)/obj
@@ -38,36 +41,75 @@ else
 HARDENING += -D_FORTIFY_SOURCE=2
 endif
 # Looked up only when something is compiled, so that `make install-deps` works on a bare machine.
-PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
-PKG_LIBS = $(shell pkg-config --libs $(PACKAGES))
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
 CPPFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DG_LOG_DOMAIN='"virtfn"' -DVF_VERSION='"$(VERSION)"' \
 	-DVF_SYSCONFDIR='"$(SYSCONFDIR)"' -DVF_LIBEXECDIR='"$(LIBEXECDIR)"' \
 	-Ihelpers/lib -Iplugin $(PKG_CFLAGS)
 
 LIB_SOURCES := \
+	helpers/doctor-host.c \
+	helpers/doctor-libvirt.c \
+	helpers/doctor-owners.c \
+	helpers/doctor-pf.c \
+	helpers/doctor-text.c \
+	helpers/doctor.c \
+	helpers/lib/client.c \
 	helpers/lib/error.c \
 	helpers/lib/io.c \
 	helpers/lib/log.c \
 	helpers/lib/pciaddr.c \
 	helpers/lib/quote.c \
+	helpers/lib/table.c \
+	plugin/allocator.c \
 	plugin/config-dir.c \
 	plugin/config-pool.c \
 	plugin/config-scan.c \
 	plugin/config.c \
+	plugin/daemon.c \
+	plugin/domains.c \
 	plugin/domtree.c \
 	plugin/domxml.c \
+	plugin/fence.c \
+	plugin/init.c \
+	plugin/inventory.c \
+	plugin/lanes.c \
+	plugin/ledger.c \
+	plugin/lifecycle.c \
+	plugin/netmsg.c \
+	plugin/numvfs.c \
+	plugin/nvme.c \
+	plugin/pci.c \
+	plugin/profile-net.c \
+	plugin/profile-nvme.c \
+	plugin/profile-qdma.c \
+	plugin/profile.c \
+	plugin/program.c \
+	plugin/provision.c \
+	plugin/release.c \
 	plugin/render.c \
+	plugin/routes-hooks.c \
+	plugin/routes-leases.c \
+	plugin/routes.c \
 	plugin/selector.c \
+	plugin/server.c \
 	plugin/settings.c \
 	plugin/splice.c \
+	plugin/sriov.c \
+	plugin/view.c \
+	plugin/virconn.c \
+	plugin/work.c \
 	plugin/xmltext.c
 
 # What hook, daemon, helpers and tests are made of; each line may name its own sources only.
 LIB := $(O)/libvirtfn.a
-LIB_OBJECTS := $(LIB_SOURCES:%.c=$(O)/%.o) $(O)/templates.o
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(O)/%.o) $(O)/openapi.o $(O)/templates.o
 
 PROGRAMS := \
-	$(B)/50-virtfn
+	$(B)/50-virtfn \
+	$(B)/virtfn \
+	$(B)/virtfnd \
+	$(B)/virtfn-numvfs
 UNIT_TESTS :=
 
 include tests/tests.mk
@@ -76,14 +118,19 @@ all: $(PROGRAMS)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -MMD -MP -c $< -o $@
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -MMD -MP -c $< -o $@
 
 $(LIB): $(LIB_OBJECTS)
-	@rm -f $@
-	ar rcs $@ $^
+	$(say) AR $@
+	$(Q)rm -f $@ && ar rcs $@ $^
 
+include helpers/helpers.mk
 include hooks/hooks.mk
+include man/man.mk
+include plugin/plugin.mk
 include tests/fuzz/fuzz.mk
+include tests/lib/fake.mk
 include xml-templates/templates.mk
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
