@@ -128,6 +128,7 @@ $(LIB): $(LIB_OBJECTS)
 include helpers/helpers.mk
 include hooks/hooks.mk
 include man/man.mk
+include plugin/install.mk
 include plugin/plugin.mk
 include tests/fuzz/fuzz.mk
 include tests/lib/fake.mk

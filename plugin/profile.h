@@ -3,9 +3,9 @@
 // Applies settings to one function, in the order its PF's driver wants. Blocks; called in worker
 // threads. A setting that the device cannot have is an error, never silently left out.
 //
-// Order (facts: users-and-peers, section 4.1): pre = while the VF is not bound: external program
-// `pre`, MSI-X count, NVMe resources and online, QDMA qmax, MAC, VLAN, spoof check, trust, link state and
-// rates through the PF; then the caller binds; post = external program `post`.
+// Order: pre = while the VF is not bound: external program `pre`, MSI-X count, NVMe resources and
+// online, QDMA qmax, MAC, VLAN, spoof check, trust, link state and rates through the PF; then the
+// caller binds; post = external program `post`.
 
 #pragma once
 
@@ -29,9 +29,21 @@ typedef struct {
 // resources that differ from what the controller has, qmax): the caller unbinds it first.
 gboolean vf_profile_needs_unbound(const VfTarget *target, const VfSettings *settings);
 
+// Makes a PF that has no VFs yet ready for `count` of them with these settings; nothing to do for
+// most. An NVMe PF gives up flexible resources that its VFs need, which takes a reset of the PF;
+// the nvme driver holds back the host's own I/O meanwhile. Call it before NumVFs is written.
+// VF_ERROR_STATE: there are VFs; VF_ERROR_CONFIG: the PF cannot serve so many.
+gboolean vf_profile_prepare_pf(const char *root, const VfPciAddr *pf, guint count,
+                               const VfSettings *settings, GError **error);
+
+// VF_ERROR_CONFIG: the device cannot have the setting; VF_ERROR_EXHAUSTED: its resources are used
+// up; VF_ERROR_STATE: a driver has the function; VF_ERROR_SYSFS: the kernel, the device or the
+// program refused. What was set before the failure stays; calling again is harmless.
 gboolean vf_profile_pre(const VfTarget *target, const VfSettings *settings, GError **error);
 gboolean vf_profile_post(const VfTarget *target, const VfSettings *settings, GError **error);
 
-// The function goes back to the pool: external program `release`; NIC: vlan 0, trust off, rates off, and a
-// MAC of zeros where the driver takes one; failures are logged by the caller and not fatal.
+// The function goes back to the pool: external program `release`; NIC: of what `settings` had set,
+// vlan 0, trust off, spoof check on, link state auto, rates off, and a MAC of zeros where the
+// driver takes one. Everything is tried; the first failure is returned, logged by the caller and
+// not fatal.
 gboolean vf_profile_release(const VfTarget *target, const VfSettings *settings, GError **error);

@@ -8,9 +8,14 @@ UNIT_NAMES := \
 	config \
 	doctor \
 	domxml \
+	fakekernel \
+	netmsg \
+	pci \
 	pciaddr \
+	program \
 	render \
 	settings \
+	sriov \
 	table
 
 # What bats files and benchmarks run besides $(PROGRAMS).

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Runs external programs. They run as root, so the file and every directory above it must be root's
+// alone, and what they inherit is next to nothing. posix_spawn, a pidfd and poll: no signal
+// handler, no state that other threads could see. What a program says on standard error goes into
+// one line of an error; nothing is logged here.
+
+#include "program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "error.h"
+
+#define STDERR_KEPT 256
+
+typedef struct {
+    pid_t pid;
+    int pidfd;
+    int stderr_fd; // read end; -1 after its end
+    char text[STDERR_KEPT + 1];
+    gsize length;
+} Child;
+
+static gboolean refuse(GError **error, const char *path, const char *cause)
+{
+    g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
+                "%s: %s" VF_REMEDY
+                "programs must be executable, and they and the directories above them must belong "
+                "to root and be writable for root only",
+                path, cause);
+    return FALSE;
+}
+
+static gboolean check_directories(const char *path, uid_t owner, GError **error)
+{
+    g_autofree char *directory = g_path_get_dirname(path);
+    struct stat status;
+
+    for (;;) {
+        if (stat(directory, &status) != 0)
+            return refuse(error, directory, g_strerror(errno));
+        if (status.st_uid != 0 && status.st_uid != owner)
+            return refuse(error, directory, "does not belong to root");
+        // In a sticky directory nobody else can replace the file.
+        if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (status.st_mode & S_ISVTX) == 0)
+            return refuse(error, directory, "is writable for others");
+        if (g_str_equal(directory, "/"))
+            return TRUE;
+        char *above = g_path_get_dirname(directory);
+        g_free(directory);
+        directory = above;
+    }
+}
+
+char *vf_program_check(const char *path, uid_t owner, GError **error)
+{
+    char *resolved = path[0] == '/' ? realpath(path, NULL) : NULL;
+    struct stat status;
+    gboolean ok;
+
+    if (path[0] != '/')
+        refuse(error, path, "is not an absolute path");
+    else if (resolved == NULL)
+        refuse(error, path, g_strerror(errno));
+    if (resolved == NULL)
+        return NULL;
+    g_autofree char *program = g_strdup(resolved);
+    free(resolved);
+    if (stat(program, &status) != 0)
+        ok = refuse(error, program, g_strerror(errno));
+    else if (!S_ISREG(status.st_mode) || (status.st_mode & 0111) == 0)
+        ok = refuse(error, program, "is not an executable file");
+    else if (status.st_uid != owner)
+        ok = refuse(error, program, "does not belong to root");
+    else if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        ok = refuse(error, program, "is writable for others");
+    else
+        ok = check_directories(program, owner, error);
+    return ok ? g_steal_pointer(&program) : NULL;
+}
+
+// A file in memory at its beginning: a program that reads nothing cannot block or kill the writer.
+static int open_input(const char *text)
+{
+    int fd = memfd_create("virtfn-input", MFD_CLOEXEC);
+    size_t length = strlen(text);
+
+    if (fd >= 0 && (write(fd, text, length) != (ssize_t)length || lseek(fd, 0, SEEK_SET) != 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+// Returns 0 or an errno.
+static int spawn(const char *file, const char *const *argv, int input, int stderr_fd, pid_t *pid)
+{
+    static const char *const environment[] = {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+        NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, stderr_fd, STDERR_FILENO);
+    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    posix_spawn_file_actions_addchdir_np(&actions, "/");
+    int failed = posix_spawn(pid, file, &actions, &attributes, (char *const *)argv,
+                             (char *const *)environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return failed;
+}
+
+// Keeps the beginning of standard error and drops the rest. One chunk a call and never blocking: a
+// program that does not stop writing must not keep the caller from looking at the clock.
+static void read_stderr(Child *child)
+{
+    char chunk[4096];
+    ssize_t got = read(child->stderr_fd, chunk, sizeof(chunk));
+
+    if (got > 0) {
+        gsize kept = MIN((gsize)got, STDERR_KEPT - child->length);
+
+        memcpy(child->text + child->length, chunk, kept);
+        child->length += kept;
+    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+        close(child->stderr_fd);
+        child->stderr_fd = -1;
+    }
+}
+
+// TRUE when it ended by itself within the time. It is not reaped yet, so its id is still its own.
+static gboolean wait_end(Child *child, guint timeout_ms)
+{
+    gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+
+    for (;;) {
+        struct pollfd fds[] = {{child->pidfd, POLLIN, 0}, {child->stderr_fd, POLLIN, 0}};
+        gint64 left = deadline - g_get_monotonic_time();
+
+        if (left <= 0)
+            return FALSE;
+        // Rounded up: poll(0) would spin through the last millisecond.
+        if (poll(fds, G_N_ELEMENTS(fds), (int)((left + 999) / 1000)) < 0 && errno != EINTR)
+            return FALSE;
+        if (fds[1].revents != 0)
+            read_stderr(child);
+        if (fds[0].revents != 0) {
+            if (child->stderr_fd >= 0)
+                read_stderr(child);
+            return TRUE;
+        }
+    }
+}
+
+// First line of standard error, printable. Caller frees.
+static char *first_line(Child *child)
+{
+    child->text[child->length] = '\0';
+    child->text[strcspn(child->text, "\n")] = '\0';
+    char *line = g_utf8_make_valid(child->text, -1);
+    for (char *p = line; *p != '\0'; p++)
+        if (g_ascii_iscntrl(*p))
+            *p = ' ';
+    return g_strstrip(line);
+}
+
+static gboolean judge(const VfProgram *program, Child *child, gboolean in_time, int status,
+                      gboolean *not_mine, GError **error)
+{
+    g_autofree char *call = g_strjoinv(" ", (char **)program->argv);
+    g_autofree char *line = first_line(child);
+    g_autofree char *how = NULL;
+
+    *not_mine = in_time && WIFEXITED(status) && WEXITSTATUS(status) == VF_PROGRAM_EXIT_NOT_MINE;
+    if (*not_mine || (in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        return TRUE;
+    if (!in_time)
+        how = g_strdup_printf("not done after %.1f s, killed", program->timeout_ms / 1000.0);
+    else if (WIFEXITED(status))
+        how = g_strdup_printf("exit status %d", WEXITSTATUS(status));
+    else
+        how = g_strdup_printf("killed by signal %d", WTERMSIG(status));
+    g_set_error(error, VF_ERROR, VF_ERROR_SYSFS, "%s: %s%s%s", call, how,
+                line[0] != '\0' ? ": " : "", line);
+    return FALSE;
+}
+
+static gboolean finish(const VfProgram *program, Child *child, gboolean *not_mine, GError **error)
+{
+    gboolean in_time = FALSE;
+    int status = 0;
+
+    child->pidfd = pidfd_open(child->pid, 0);
+    int saved_errno = errno;
+    if (child->pidfd >= 0) {
+        in_time = wait_end(child, program->timeout_ms);
+        close(child->pidfd);
+    }
+    if (!in_time)
+        kill(-child->pid, SIGKILL);
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (child->pidfd < 0) {
+        vf_error_set_errno(error, VF_ERROR_INTERNAL, saved_errno, "%s: pidfd", program->argv[0]);
+        return FALSE;
+    }
+    return judge(program, child, in_time, status, not_mine, error);
+}
+
+gboolean vf_program_run(const VfProgram *program, gboolean *not_mine, GError **error)
+{
+    g_autofree char *file = vf_program_check(program->argv[0], program->owner, error);
+    Child child = {.stderr_fd = -1};
+    int pipe_fds[2], input, failed;
+
+    *not_mine = FALSE;
+    if (file == NULL)
+        return FALSE;
+    if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
+        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s: pipe", file);
+        return FALSE;
+    }
+    input = open_input(program->input);
+    failed = input < 0 ? errno : spawn(file, program->argv, input, pipe_fds[1], &child.pid);
+    close(pipe_fds[1]);
+    if (input >= 0)
+        close(input);
+    child.stderr_fd = pipe_fds[0];
+    gboolean ok = FALSE;
+    if (failed != 0) {
+        vf_error_set_errno(error, VF_ERROR_SYSFS, failed, "cannot run %s", file);
+    } else {
+        // Our end only: the program's own writes stay blocking.
+        fcntl(child.stderr_fd, F_SETFL, O_NONBLOCK);
+        ok = finish(program, &child, not_mine, error);
+    }
+    if (child.stderr_fd >= 0)
+        close(child.stderr_fd);
+    return ok;
+}
+
+char *vf_program_json(const VfTarget *target, const VfSettings *settings)
+{
+    char pf[VF_PCIADDR_BUFSIZE], vf[VF_PCIADDR_BUFSIZE];
+    json_t *values = json_object();
+    json_t *root = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o}", "pool", target->pool, "pf",
+                             vf_pciaddr_format(&target->pf, pf), "index", (int)target->index, "vf",
+                             vf_pciaddr_format(&target->vf, vf), "domain", target->domain, "device",
+                             target->device, "settings", values);
+
+    for (guint i = 0; vf_settings_keys[i] != NULL; i++) {
+        g_autofree char *value = vf_settings_get(settings, vf_settings_keys[i]);
+
+        if (value != NULL && !g_str_equal(vf_settings_keys[i], "program"))
+            json_object_set_new(values, vf_settings_keys[i], json_string(value));
+    }
+    char *text = json_dumps(root, JSON_COMPACT);
+    char *copy = g_strdup(text);
+    free(text);
+    json_decref(root);
+    return copy;
+}
+
+gboolean vf_program_event(const VfTarget *target, const VfSettings *settings, const char *event,
+                          GError **error)
+{
+    char pf[VF_PCIADDR_BUFSIZE], index[12];
+    gboolean not_mine;
+
+    if (settings->program == NULL)
+        return TRUE;
+    g_snprintf(index, sizeof(index), "%u", target->index);
+    g_autofree char *json = vf_program_json(target, settings);
+    const char *const argv[] = {settings->program, event, vf_pciaddr_format(&target->pf, pf), index,
+                                NULL};
+    const VfProgram program = {
+        .argv = argv, .input = json, .timeout_ms = VF_PROGRAM_TIMEOUT_MS, .owner = 0};
+    return vf_program_run(&program, &not_mine, error);
+}
