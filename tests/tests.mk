@@ -10,8 +10,10 @@ UNIT_NAMES := \
 	domxml \
 	fakekernel \
 	netmsg \
+	nvme \
 	pci \
 	pciaddr \
+	profile \
 	program \
 	render \
 	settings \
