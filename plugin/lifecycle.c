@@ -184,9 +184,9 @@ static void set_taken(VfDaemon *daemon, const Wish *wish, const VfLease *holder,
     else
         g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
                     "domain '%s', device '%s': %s is held by domain '%s'" VF_REMEDY
-                    "%u functions of pool '%s' are free and the XML is being pointed at one: "
+                    "another function of pool '%s' is free and the XML is being pointed at it: "
                     "start it again",
-                    domain, wish->device, name, who(holder), left, wish->pool);
+                    domain, wish->device, name, who(holder), wish->pool);
 }
 
 static void set_exhausted(VfDaemon *daemon, const Wish *wish, const char *domain, GError **error)
