@@ -220,8 +220,8 @@ static void set_status_error(Exchange *exchange, GError **error)
     json_decref(problem);
 }
 
-static void set_options(Exchange *exchange, const VfRequest *request, struct curl_slist *headers,
-                        const char *url)
+static void set_options(Exchange *exchange, const VfClientRequest *request,
+                        struct curl_slist *headers, const char *url)
 {
     CURL *curl = exchange->curl;
 
@@ -251,7 +251,7 @@ static void set_options(Exchange *exchange, const VfRequest *request, struct cur
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-static gboolean check_answer(Exchange *exchange, const VfRequest *request, GError **error)
+static gboolean check_answer(Exchange *exchange, const VfClientRequest *request, GError **error)
 {
     long status = status_of(exchange);
 
@@ -266,7 +266,7 @@ static gboolean check_answer(Exchange *exchange, const VfRequest *request, GErro
     return FALSE;
 }
 
-static gboolean perform(Exchange *exchange, const VfRequest *request, GError **error)
+static gboolean perform(Exchange *exchange, const VfClientRequest *request, GError **error)
 {
     g_autofree char *url = g_strconcat("http://localhost", request->path, NULL);
     // Without this libcurl waits a second for "100 Continue" before it sends a large body.
@@ -300,7 +300,7 @@ static gboolean check_path(const VfClient *client, GError **error)
     return FALSE;
 }
 
-static gboolean exchange_run(Exchange *exchange, const VfRequest *request, GError **error)
+static gboolean exchange_run(Exchange *exchange, const VfClientRequest *request, GError **error)
 {
     if (!check_path(exchange->client, error))
         return FALSE;
@@ -316,7 +316,8 @@ static void exchange_clear(Exchange *exchange)
     g_clear_error(&exchange->error);
 }
 
-char *vf_client_send(VfClient *client, const VfRequest *request, gsize *length, GError **error)
+char *vf_client_send(VfClient *client, const VfClientRequest *request, gsize *length,
+                     GError **error)
 {
     Exchange exchange = {.client = client};
     char *text = NULL;
@@ -333,7 +334,7 @@ char *vf_client_send(VfClient *client, const VfRequest *request, gsize *length, 
 
 json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **error)
 {
-    VfRequest request = {.method = "GET", .path = path, .expect = "application/json"};
+    VfClientRequest request = {.method = "GET", .path = path, .expect = "application/json"};
     json_error_t cause;
     gsize length;
     g_autofree char *body = vf_client_send(client, &request, &length, error);
@@ -358,12 +359,12 @@ gboolean vf_client_stream(VfClient *client, const char *path, json_t *body, VfCl
 {
     Exchange exchange = {.client = client, .event = event, .data = data};
     char *text = json_dumps(body, JSON_COMPACT);
-    VfRequest request = {.method = "POST",
-                         .path = path,
-                         .type = "application/json",
-                         .body = text,
-                         .length = strlen(text),
-                         .expect = "application/x-ndjson"};
+    VfClientRequest request = {.method = "POST",
+                               .path = path,
+                               .type = "application/json",
+                               .body = text,
+                               .length = strlen(text),
+                               .expect = "application/x-ndjson"};
     gboolean ok = exchange_run(&exchange, &request, error);
 
     if (ok && exchange.answer->len > 0) {

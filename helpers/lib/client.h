@@ -30,13 +30,14 @@ typedef struct {
     const char *body;
     gsize length;
     const char *expect; // content type of a good answer
-} VfRequest;
+} VfClientRequest;
 
 // Body of a 2xx answer, with a NUL after it; *length (may be NULL) does not count that NUL. Caller
 // frees. VF_ERROR_STATE: no socket, nobody who serves it, or an answer that broke off;
 // VF_ERROR_DENIED: no permission for the socket; VF_ERROR_INTERNAL: not an answer of virtfnd;
 // otherwise the API's own error, so VF_ERROR_NOT_FOUND always comes from the API.
-char *vf_client_send(VfClient *client, const VfRequest *request, gsize *length, GError **error);
+char *vf_client_send(VfClient *client, const VfClientRequest *request, gsize *length,
+                     GError **error);
 
 // GET of a JSON object; *text (may be NULL) is the answer byte for byte, caller frees both.
 json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **error);

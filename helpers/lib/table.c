@@ -105,25 +105,27 @@ char *vf_table_format(const VfTable *table, gboolean terminal, const char *inden
     return g_string_free(text, FALSE);
 }
 
-char *vf_text_wrap(const char *first, const char *text)
+char *vf_text_wrap(const char *first, const char *rest, const char *text)
 {
     g_autofree char *clean = vf_text_clean(text);
     g_auto(GStrv) words = g_strsplit(clean, " ", -1);
     GString *lines = g_string_new(first);
-    glong indent = g_utf8_strlen(first, -1), column = indent;
+    glong column = g_utf8_strlen(first, -1);
+    gboolean at_start = TRUE;
 
     for (guint i = 0; words[i] != NULL; i++) {
         glong width = g_utf8_strlen(words[i], -1);
 
-        if (column > indent && column + 1 + width > WRAP_COLUMNS) {
-            g_string_append_printf(lines, "\n%*s", (int)indent, "");
-            column = indent;
-        } else if (column > indent) {
+        if (!at_start && column + 1 + width > WRAP_COLUMNS) {
+            g_string_append_printf(lines, "\n%s", rest);
+            column = g_utf8_strlen(rest, -1);
+        } else if (!at_start) {
             g_string_append_c(lines, ' ');
             column++;
         }
         g_string_append(lines, words[i]);
         column += width;
+        at_start = FALSE;
     }
     g_string_append_c(lines, '\n');
     return g_string_free(lines, FALSE);

@@ -29,5 +29,5 @@ char *vf_table_format(const VfTable *table, gboolean terminal, const char *inden
 char *vf_text_clean(const char *text);
 
 // The text cleaned and broken at blanks into lines of at most 80 columns: the first starts with
-// `first`, the others with as many blanks. Ends with a newline. Caller frees.
-char *vf_text_wrap(const char *first, const char *text);
+// `first`, the others with `rest`. Ends with a newline. Caller frees.
+char *vf_text_wrap(const char *first, const char *rest, const char *text);

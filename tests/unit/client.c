@@ -192,9 +192,9 @@ static void test_too_large(Fixture *fixture, gconstpointer data)
 
 static void test_no_content(Fixture *fixture, gconstpointer data)
 {
-    VfRequest request = {.method = "DELETE",
-                         .path = "/v1/leases/x/net0",
-                         .expect = "application/json"};
+    VfClientRequest request = {.method = "DELETE",
+                               .path = "/v1/leases/x/net0",
+                               .expect = "application/json"};
     g_autoptr(GError) error = NULL;
 
     start(fixture, "HTTP/1.1 204 No Content\r\n\r\n");

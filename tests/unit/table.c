@@ -83,8 +83,8 @@ static void test_wrap(void)
 {
     g_autofree char *words = g_strnfill(70, 'a');
     g_autofree char *text = g_strconcat(words, " bb cccc dddddddd", NULL);
-    g_autofree char *wanted = g_strconcat("  x: ", words, " bb\n     cccc dddddddd\n", NULL);
-    g_autofree char *wrapped = vf_text_wrap("  x: ", text);
+    g_autofree char *wanted = g_strconcat("  x: ", words, " bb\n    cccc dddddddd\n", NULL);
+    g_autofree char *wrapped = vf_text_wrap("  x: ", "    ", text);
 
     g_assert_cmpstr(wrapped, ==, wanted);
 }
@@ -94,7 +94,7 @@ static void test_wrap_long_word(void)
     g_autofree char *word = g_strnfill(200, 'a');
     g_autofree char *text = g_strconcat(word, " b", NULL);
     g_autofree char *wanted = g_strconcat("> ", word, "\n  b\n", NULL);
-    g_autofree char *wrapped = vf_text_wrap("> ", text);
+    g_autofree char *wrapped = vf_text_wrap("> ", "  ", text);
 
     g_assert_cmpstr(wrapped, ==, wanted);
 }

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// virtfn list: one object a line, as a table on a terminal and parted by tabs for scripts.
+
+#include <stdio.h>
+
+#include "error.h"
+#include "virtfn.h"
+
+static gboolean run(const VfCli *cli, char **args, GError **error)
+{
+    const VfColumns *columns = vf_columns_find(args[0] != NULL ? args[0] : "functions");
+    g_autofree char *text = NULL;
+
+    if (columns == NULL) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "%s: not one of pools, functions, leases, domains", args[0]);
+        return FALSE;
+    }
+    g_autoptr(VfClient) client = vf_cli_connect(cli);
+    g_autofree char *path = g_strconcat("/v1/", columns->name, NULL);
+    json_t *answer = vf_client_get(client, path, &text, error);
+    if (answer == NULL)
+        return FALSE;
+    if (!cli->json) {
+        g_free(text);
+        text =
+            vf_columns_format(columns, json_object_get(answer, columns->name), cli->terminal, "");
+    }
+    fputs(text, stdout);
+    json_decref(answer);
+    return TRUE;
+}
+
+const VfCommand vf_command_list = {
+    .name = "list",
+    .arguments = "[pools|functions|leases|domains]",
+    .summary = "list objects, one a line; functions when nothing is named",
+    .details = "Without a terminal there is no header and a tab parts the columns; \"-\" stands\n"
+               "for an empty one. --json prints what the API answers, unchanged.",
+    .max_args = 1,
+    .run = run,
+};

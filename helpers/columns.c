@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Columns of each kind of object the API lists. Objects come from the daemon's JSON and are read
+// tolerantly: what is missing is shown as absent, never guessed. Does no I/O.
+
+#include "virtfn.h"
+
+#include <string.h>
+
+#include "table.h"
+
+const char *vf_cell_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text != NULL ? text : "-";
+}
+
+static void add_number(VfTable *table, const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+
+    if (json_is_integer(value))
+        vf_table_addf(table, "%" G_GINT64_FORMAT, (gint64)json_integer_value(value));
+    else
+        vf_table_add(table, NULL);
+}
+
+char *vf_cell_function(const json_t *object)
+{
+    const char *pf = json_string_value(json_object_get(object, "pf"));
+    const json_t *index = json_object_get(object, "index");
+
+    if (pf == NULL || !json_is_integer(index))
+        return NULL;
+    return g_strdup_printf("%s#%" G_GINT64_FORMAT, pf, (gint64)json_integer_value(index));
+}
+
+char *vf_cell_holder(const json_t *function)
+{
+    const json_t *lease = json_object_get(function, "lease");
+
+    if (!json_is_object(lease))
+        return NULL;
+    return g_strdup_printf("%s/%s", vf_cell_text(json_object_get(lease, "domain"), "name"),
+                           vf_cell_text(lease, "device"));
+}
+
+static void add_pool(gpointer table, const json_t *pool)
+{
+    g_autoptr(GString) pfs = g_string_new(NULL);
+    const json_t *pf;
+    size_t i;
+
+    json_array_foreach(json_object_get(pool, "pfs"), i, pf)
+        g_string_append_printf(pfs, "%s%s", i > 0 ? "," : "", vf_cell_text(pf, "address"));
+    vf_table_add(table, vf_cell_text(pool, "name"));
+    vf_table_add(table, vf_cell_text(pool, "growth"));
+    add_number(table, pool, "count");
+    add_number(table, pool, "max");
+    add_number(table, pool, "free");
+    add_number(table, pool, "leased");
+    vf_table_add(table, pfs->str);
+}
+
+static void add_function(gpointer table, const json_t *function)
+{
+    g_autofree char *name = vf_cell_function(function);
+    g_autofree char *holder = vf_cell_holder(function);
+    const json_t *exists = json_object_get(function, "exists");
+
+    vf_table_add(table, name);
+    vf_table_add(table, vf_cell_text(function, "pool"));
+    vf_table_add(table, vf_cell_text(function, "address"));
+    vf_table_add(table, !json_is_boolean(exists) ? NULL : json_is_true(exists) ? "yes" : "no");
+    vf_table_add(table, vf_cell_text(function, "state"));
+    vf_table_add(table, holder);
+}
+
+static void add_lease(gpointer table, const json_t *lease)
+{
+    g_autofree char *name = vf_cell_function(lease);
+    const json_t *domain = json_object_get(lease, "domain");
+
+    vf_table_add(table, vf_cell_text(domain, "name"));
+    vf_table_add(table, vf_cell_text(domain, "uuid"));
+    vf_table_add(table, vf_cell_text(lease, "device"));
+    vf_table_add(table, vf_cell_text(lease, "pool"));
+    vf_table_add(table, name);
+    vf_table_add(table, vf_cell_text(lease, "state"));
+    vf_table_add(table, vf_cell_text(lease, "origin"));
+}
+
+static void add_domain(gpointer table, const json_t *domain)
+{
+    g_autoptr(GString) claims = g_string_new(NULL);
+    const json_t *claim;
+    size_t i;
+
+    json_array_foreach(json_object_get(domain, "claims"), i, claim)
+    {
+        g_autofree char *function = vf_cell_function(claim);
+        g_string_append_printf(claims, "%s%s=%s", i > 0 ? "," : "", vf_cell_text(claim, "device"),
+                               function != NULL ? function : vf_cell_text(claim, "pool"));
+    }
+    vf_table_add(table, vf_cell_text(domain, "name"));
+    vf_table_add(table, vf_cell_text(domain, "uuid"));
+    vf_table_add(table, vf_cell_text(domain, "state"));
+    vf_table_add(table, claims->str);
+}
+
+static const char *const function_titles[] = {"FUNCTION", "POOL",   "ADDRESS", "EXISTS",
+                                              "STATE",    "HOLDER", NULL};
+static const char *const pool_titles[] = {"POOL", "GROWTH", "COUNT", "MAX",
+                                          "FREE", "LEASED", "PFS",   NULL};
+static const char *const lease_titles[] = {"DOMAIN",   "UUID",  "DEVICE", "POOL",
+                                           "FUNCTION", "STATE", "ORIGIN", NULL};
+static const char *const domain_titles[] = {"DOMAIN", "UUID", "STATE", "CLAIMS", NULL};
+
+const VfColumns vf_columns[] = {
+    {"functions", function_titles, add_function},
+    {"pools", pool_titles, add_pool},
+    {"leases", lease_titles, add_lease},
+    {"domains", domain_titles, add_domain},
+};
+const guint vf_n_columns = G_N_ELEMENTS(vf_columns);
+
+const VfColumns *vf_columns_find(const char *name)
+{
+    for (guint i = 0; i < vf_n_columns; i++)
+        if (strcmp(vf_columns[i].name, name) == 0)
+            return &vf_columns[i];
+    return NULL;
+}
+
+char *vf_columns_format(const VfColumns *columns, const json_t *objects, gboolean terminal,
+                        const char *indent)
+{
+    g_autoptr(VfTable) table = vf_table_new(columns->titles);
+    const json_t *object;
+    size_t i;
+
+    json_array_foreach(objects, i, object) columns->add_row(table, object);
+    return vf_table_format(table, terminal, indent);
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What libvirt needs of virtfn: the hook, and for pausing guests the directory of virtfn's QMP
+// sockets and, where AppArmor confines guests, the rule that lets QEMU create its socket there.
+
+#include <string.h>
+#include <unistd.h>
+
+#include "doctor.h"
+#include "error.h"
+#include "io.h"
+
+#define HOOK "/etc/libvirt/hooks/qemu.d/50-virtfn"
+#define QMP_DIRECTORY "/run/virtfn/qmp"
+#define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+#define APPARMOR_DROPINS "/etc/apparmor.d/abstractions/libvirt-qemu.d"
+
+static void check_hook(VfDoctor *doctor)
+{
+    g_autofree char *path = vf_path(doctor->root, HOOK);
+
+    if (access(path, X_OK) == 0)
+        vf_doctor_add(doctor, VF_FINDING_OK, "hook", "host", "the libvirt hook is installed");
+    else if (access(path, F_OK) == 0)
+        vf_doctor_add(doctor, VF_FINDING_PROBLEM, "hook", "host",
+                      HOOK " is not executable, so libvirt does not call it" VF_REMEDY
+                           "chmod 0755 " HOOK " and restart libvirt's QEMU daemon");
+    else
+        vf_doctor_add(doctor, VF_FINDING_PROBLEM, "hook", "host",
+                      HOOK
+                      " is missing, so guests start without virtfn" VF_REMEDY
+                      "install it (make install) and restart libvirt's QEMU daemon, which looks "
+                      "for hooks when it starts");
+}
+
+static void check_qmp(VfDoctor *doctor)
+{
+    g_autofree char *path = vf_path(doctor->root, QMP_DIRECTORY);
+
+    if (g_file_test(path, G_FILE_TEST_IS_DIR))
+        vf_doctor_add(doctor, VF_FINDING_OK, "qmp", "host", QMP_DIRECTORY " is there");
+    else
+        vf_doctor_add(doctor, VF_FINDING_WARNING, "qmp", "host",
+                      QMP_DIRECTORY " is missing, so rendered guests cannot start" VF_REMEDY
+                                    "start the daemon, which makes it: systemctl start virtfnd");
+}
+
+static gboolean allows_qmp(const char *rules)
+{
+    return rules != NULL && strstr(rules, QMP_DIRECTORY) != NULL;
+}
+
+static void check_apparmor(VfDoctor *doctor)
+{
+    g_autofree char *enabled = vf_doctor_read(doctor, "/sys/module/apparmor/parameters/enabled");
+    g_autofree char *local = vf_doctor_read(doctor, APPARMOR_LOCAL);
+    g_autoptr(GPtrArray) names = vf_doctor_list(doctor, APPARMOR_DROPINS, "");
+    gboolean found = allows_qmp(local);
+
+    if (enabled == NULL || enabled[0] != 'Y') {
+        vf_doctor_add(doctor, VF_FINDING_OK, "apparmor", "host", "AppArmor is off");
+        return;
+    }
+    for (guint i = 0; !found && i < names->len; i++) {
+        g_autofree char *rules =
+            vf_doctor_read(doctor, APPARMOR_DROPINS "/%s", (const char *)names->pdata[i]);
+        found = allows_qmp(rules);
+    }
+    if (found)
+        vf_doctor_add(doctor, VF_FINDING_OK, "apparmor", "host",
+                      "AppArmor lets guests have virtfn's QMP socket");
+    else
+        vf_doctor_add(doctor, VF_FINDING_PROBLEM, "apparmor", "host",
+                      "AppArmor is on and has no rule for virtfn's QMP socket, so rendered guests "
+                      "cannot start" VF_REMEDY
+                      "install the rule (make install) as " APPARMOR_LOCAL);
+}
+
+void vf_doctor_check_libvirt(VfDoctor *doctor)
+{
+    check_hook(doctor);
+    check_qmp(doctor);
+    check_apparmor(doctor);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the commands of virtfn(8) share: one VfCommand per command, in helpers/cmd-NAME.c, listed in
+// the table of helpers/virtfn.c, from which parsing, help and usage errors follow. A command
+// prints its result and returns an error, or reports by itself and returns FALSE without one.
+
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+#include "client.h"
+
+// The options before and after the command's name, and what the terminal allows.
+typedef struct {
+    const char *socket; // path; NULL when --socket was not given
+    gboolean json;
+    gboolean terminal; // standard output is one
+    gboolean color;
+} VfCli;
+
+typedef struct {
+    const char *name;
+    const char *arguments;       // "[FILE]", as the help shows them
+    const char *summary;         // one line, lower case, no full stop
+    const char *details;         // whole lines below the options in `virtfn help NAME`
+    const GOptionEntry *options; // ends with {NULL}; NULL = none of its own
+    guint min_args, max_args;
+
+    // Exit code 0 for TRUE, 2 for an error of the domain G_OPTION_ERROR, 1 for everything else.
+    gboolean (*run)(const VfCli *cli, char **args, GError **error);
+} VfCommand;
+
+extern const VfCommand vf_command_init;
+extern const VfCommand vf_command_status;
+extern const VfCommand vf_command_list;
+extern const VfCommand vf_command_show;
+extern const VfCommand vf_command_render;
+extern const VfCommand vf_command_doctor;
+
+VfClient *vf_cli_connect(const VfCli *cli);
+
+// Standard error, as "virtfn: OBJECT: CAUSE" and the remedy: below it on a terminal, after it in
+// one line otherwise.
+void vf_cli_report(const GError *error);
+
+typedef enum { VF_RED, VF_YELLOW, VF_GREEN, VF_BOLD } VfColor;
+
+// Text that starts and ends a colour; "" when there is to be none.
+const char *vf_cli_color(const VfCli *cli, VfColor color);
+const char *vf_cli_plain(const VfCli *cli);
+
+// helpers/columns.c: how objects of the API are shown to people and to scripts. Members that are
+// missing or of another type are shown as absent: the peer may be newer.
+
+typedef struct {
+    const char *name; // "functions": path of the API and member of its answer
+    const char *const *titles;
+    void (*add_row)(gpointer table, const json_t *object);
+} VfColumns;
+
+// NULL for an unknown name. The names are listed in vf_columns.
+const VfColumns *vf_columns_find(const char *name);
+extern const VfColumns vf_columns[];
+extern const guint vf_n_columns;
+
+// All objects of a JSON array, as table.h formats it. Caller frees.
+char *vf_columns_format(const VfColumns *columns, const json_t *objects, gboolean terminal,
+                        const char *indent);
+
+// Member as text: "-" when it is null, absent or no string.
+const char *vf_cell_text(const json_t *object, const char *key);
+
+// "0000:01:00.0#3" and "web/net0"; NULL when the object has no function or no lease.
+// Caller frees.
+char *vf_cell_function(const json_t *object);
+char *vf_cell_holder(const json_t *function);
