@@ -6,6 +6,8 @@
 # `make check-fuzz FUZZ_SECONDS=600` runs them all, `make $(B)/fuzz/NAME` builds one.
 
 FUZZ_NAMES := \
+	config \
+	domxml \
 	hook
 
 FUZZ_SECONDS ?= 60
