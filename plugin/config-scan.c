@@ -67,7 +67,9 @@ static gboolean check_text(const char *text, gsize length, const char *file, GEr
         return FALSE;
     }
     for (const char *p = text; p < text + length; p++)
-        if (g_ascii_iscntrl(*p) && !strchr("\t\r\n", *p)) {
+        // A carriage return is white space at the end of a line only.
+        if (g_ascii_iscntrl(*p) && *p != '\t' && *p != '\n' &&
+            (*p != '\r' || p + 1 == text + length || p[1] != '\n')) {
             vf_config_error(error, file, line_of(text, p),
                             "control character 0x%02x" VF_REMEDY "remove it", (guint)*p);
             return FALSE;
@@ -106,7 +108,7 @@ static gboolean scan_header(Scan *scan, const char *text, guint line, GError **e
 {
     gsize length = strlen(text);
 
-    if (length < 3 || text[length - 1] != ']' || strcspn(text + 1, "[]") != length - 2) {
+    if (length < 3 || text[length - 1] != ']' || strcspn(text + 1, "[]\t") != length - 2) {
         g_autofree char *quoted = vf_quote(text, -1);
 
         vf_config_error(error, scan->file, line,

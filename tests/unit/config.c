@@ -126,6 +126,7 @@ static void test_bytes(void)
     refuse_bytes("# a\n# \xff\n", 8, "x.conf:2: not valid UTF-8 text -- save the file as UTF-8");
     refuse_bytes("#\0#", 3, "x.conf:1: not valid UTF-8 text -- save the file as UTF-8");
     refuse_bytes("#\n#\033[2J\n", 8, "x.conf:2: control character 0x1b -- remove it");
+    refuse_bytes("#\r\n[pool\ra]", 10, "x.conf:2: control character 0x0d -- remove it");
     refuse_bytes(large, VF_CONFIG_MAX_BYTES + 1,
                  "x.conf: larger than 1048576 bytes -- split it into several files");
 }
