@@ -12,8 +12,9 @@
 
 #define HOOK "/etc/libvirt/hooks/qemu.d/50-virtfn"
 #define QMP_DIRECTORY "/run/virtfn/qmp"
+#define QMP_RULE "run/virtfn/qmp/" // of a path that may begin with /{,var/}
+#define APPARMOR_ABSTRACTION "/etc/apparmor.d/abstractions/libvirt-qemu"
 #define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
-#define APPARMOR_DROPINS "/etc/apparmor.d/abstractions/libvirt-qemu.d"
 
 static void check_hook(VfDoctor *doctor)
 {
@@ -47,33 +48,44 @@ static void check_qmp(VfDoctor *doctor)
 
 static gboolean allows_qmp(const char *rules)
 {
-    return rules != NULL && strstr(rules, QMP_DIRECTORY) != NULL;
+    return rules != NULL && strstr(rules, QMP_RULE) != NULL;
+}
+
+// Older libvirt reads the local file only (9.0 does), newer ones a directory as well, so a rule
+// counts only in a place that the abstraction includes.
+static gboolean has_apparmor_rule(const VfDoctor *doctor)
+{
+    g_autofree char *abstraction = vf_doctor_read(doctor, APPARMOR_ABSTRACTION);
+    g_autofree char *local = vf_doctor_read(doctor, APPARMOR_LOCAL);
+    g_autoptr(GPtrArray) names = vf_doctor_list(doctor, APPARMOR_ABSTRACTION ".d", "");
+
+    if (abstraction == NULL)
+        return FALSE;
+    if (allows_qmp(local) && strstr(abstraction, "<local/abstractions/libvirt-qemu>") != NULL)
+        return TRUE;
+    for (guint i = 0; i < names->len; i++) {
+        g_autofree char *rules =
+            vf_doctor_read(doctor, APPARMOR_ABSTRACTION ".d/%s", (const char *)names->pdata[i]);
+        if (allows_qmp(rules) && strstr(abstraction, "<abstractions/libvirt-qemu.d>") != NULL)
+            return TRUE;
+    }
+    return FALSE;
 }
 
 static void check_apparmor(VfDoctor *doctor)
 {
     g_autofree char *enabled = vf_doctor_read(doctor, "/sys/module/apparmor/parameters/enabled");
-    g_autofree char *local = vf_doctor_read(doctor, APPARMOR_LOCAL);
-    g_autoptr(GPtrArray) names = vf_doctor_list(doctor, APPARMOR_DROPINS, "");
-    gboolean found = allows_qmp(local);
 
-    if (enabled == NULL || enabled[0] != 'Y') {
+    if (enabled == NULL || enabled[0] != 'Y')
         vf_doctor_add(doctor, VF_FINDING_OK, "apparmor", "host", "AppArmor is off");
-        return;
-    }
-    for (guint i = 0; !found && i < names->len; i++) {
-        g_autofree char *rules =
-            vf_doctor_read(doctor, APPARMOR_DROPINS "/%s", (const char *)names->pdata[i]);
-        found = allows_qmp(rules);
-    }
-    if (found)
+    else if (has_apparmor_rule(doctor))
         vf_doctor_add(doctor, VF_FINDING_OK, "apparmor", "host",
                       "AppArmor lets guests have virtfn's QMP socket");
     else
         vf_doctor_add(doctor, VF_FINDING_PROBLEM, "apparmor", "host",
                       "AppArmor is on and has no rule for virtfn's QMP socket, so rendered guests "
-                      "cannot start" VF_REMEDY
-                      "install the rule (make install) as " APPARMOR_LOCAL);
+                      "cannot start" VF_REMEDY "add the line \"/{,var/}" QMP_RULE
+                      "*.sock rw,\" to " APPARMOR_LOCAL);
 }
 
 void vf_doctor_check_libvirt(VfDoctor *doctor)
