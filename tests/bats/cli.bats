@@ -95,7 +95,8 @@ CASES
 
 @test "a socket that nobody serves" {
     start_peer
-    kill -9 "$PEER_PID" && wait "$PEER_PID" || true
+    kill -9 "$PEER_PID"
+    wait "$PEER_PID" || true
     PEER_PID=
     run virtfn status
     expect 1 "virtfn: $SOCKET: nobody serves this socket (Connection refused) -- start the daemon: systemctl start virtfnd"

@@ -40,7 +40,8 @@ start_peer() {
 
 stop_peer() {
     if [[ -n ${PEER_PID-} ]]; then
-        kill "$PEER_PID" && wait "$PEER_PID" || true
+        kill "$PEER_PID"
+        wait "$PEER_PID" || true
     fi
 }
 
@@ -57,6 +58,7 @@ virtfn_on_terminal() {
 }
 
 # expect STATUS TEXT: what `run` left, whole.
+# shellcheck disable=SC2154 # bats' run sets status and output
 expect() {
     if [[ $status -ne $1 || $output != "$2" ]]; then
         printf 'expected exit %s and:\n%s\ngot exit %s and:\n%s\n' "$1" "$2" "$status" "$output"
