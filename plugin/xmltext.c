@@ -23,7 +23,13 @@ typedef struct {
     int line;
 } Verdict;
 
-static void on_error(void *context, xmlError *problem)
+#if LIBXML_VERSION >= 21200
+typedef const xmlError Problem;
+#else
+typedef xmlError Problem;
+#endif
+
+static void on_error(void *context, Problem *problem)
 {
     Verdict *verdict = ((xmlParserCtxt *)context)->_private;
 

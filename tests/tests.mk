@@ -8,6 +8,7 @@ UNIT_NAMES := \
 	config \
 	doctor \
 	domxml \
+	examples \
 	fakekernel \
 	netmsg \
 	nvme \

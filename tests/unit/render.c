@@ -186,31 +186,26 @@ static void test_undo(gconstpointer data)
     g_assert_null(strstr(undone, "chardev=" VF_QMP_CHARDEV));
 }
 
-static void on_schema_error(void *context, xmlError *problem)
-{
-    g_string_append(context, problem->message);
-}
-
+// libxml2 prints what is wrong with the document.
 static void assert_valid(const char *xml)
 {
     xmlDoc *doc = xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET);
     xmlRelaxNGParserCtxt *parser = xmlRelaxNGNewParserCtxt(SCHEMA);
     xmlRelaxNG *schema = xmlRelaxNGParse(parser);
-    g_autoptr(GString) problems = g_string_new(NULL);
+    int result = 0;
 
     g_assert_nonnull(schema);
     // A status or snapshot document has a schema of its own.
     if (g_str_equal((const char *)xmlDocGetRootElement(doc)->name, "domain")) {
         xmlRelaxNGValidCtxt *valid = xmlRelaxNGNewValidCtxt(schema);
 
-        xmlRelaxNGSetValidStructuredErrors(valid, on_schema_error, problems);
-        xmlRelaxNGValidateDoc(valid, doc);
+        result = xmlRelaxNGValidateDoc(valid, doc);
         xmlRelaxNGFreeValidCtxt(valid);
     }
     xmlRelaxNGFree(schema);
     xmlRelaxNGFreeParserCtxt(parser);
     xmlFreeDoc(doc);
-    g_assert_cmpstr(problems->str, ==, "");
+    g_assert_cmpint(result, ==, 0);
 }
 
 static void test_schema(gconstpointer data)
