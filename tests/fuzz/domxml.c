@@ -87,10 +87,14 @@ static char *render(const VfDomain *domain, const char *xml, gsize length, GArra
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *xml = (const char *)data;
-    g_autoptr(VfDomain) domain = vf_domain_parse(xml, size, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(VfDomain) domain = vf_domain_parse(xml, size, &error);
 
-    if (domain == NULL)
+    if (domain == NULL) {
+        demand(strstr(error->message, "cannot be located") == NULL,
+               "libxml2 and the scanner see the same elements");
         return 0;
+    }
     g_autoptr(GArray) placements = g_array_new(FALSE, FALSE, sizeof(VfPlacement));
     for (guint i = 0; i < domain->claims->len; i++) {
         const VfClaim *claim = g_ptr_array_index(domain->claims, i);
