@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Manual pages: man/PAGE.rst becomes $(B)/man/PAGE. A page that is not written yet is left out of
+# the build by leaving it out of the list.
+
+MAN_PAGES := \
+	virtfn-domain.5 \
+	virtfn.8 \
+	virtfn.conf.5
+
+RST2MAN ?= rst2man
+
+man: $(MAN_PAGES:%=$(B)/man/%)
+
+$(B)/man/%: man/%.rst
+	@mkdir -p $(@D)
+	$(RST2MAN) --strict $< $@
+
+.PHONY: man
