@@ -49,6 +49,7 @@ static gboolean set_pf(VfPoolDraft *draft, const VfConfigEntry *entry, GError **
                                "name at least one PF by address, vendor:device or interface");
 }
 
+// 1 to 65535. A pool of nothing is a typing error; to have no pool is to have no group.
 static gboolean read_count(VfPoolDraft *draft, const VfConfigEntry *entry, int *value,
                            GError **error)
 {
@@ -123,6 +124,7 @@ static gboolean set_bitstream_program(VfPoolDraft *draft, const VfConfigEntry *e
     return TRUE;
 }
 
+// A new key of a pool is a line here, a member of VfPoolConfig and a paragraph in virtfn.conf(5).
 static const struct {
     const char *key;
     gboolean (*set)(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error);
@@ -148,6 +150,8 @@ gboolean vf_pool_draft_set(VfPoolDraft *draft, const VfConfigEntry *entry, GErro
     return FALSE;
 }
 
+// Every PF of the pool must have a number of functions, from one source only: two that agree today
+// would be two places to edit tomorrow.
 static gboolean check_ranges(const VfPoolDraft *draft, GError **error)
 {
     const VfPoolConfig *pool = draft->pool;
@@ -182,6 +186,7 @@ static gboolean check_ranges(const VfPoolDraft *draft, GError **error)
     return TRUE;
 }
 
+// `max` is what makes growth safe to allow, so it has no default.
 static gboolean check_growth(const VfPoolDraft *draft, GError **error)
 {
     const VfPoolConfig *pool = draft->pool;

@@ -42,6 +42,7 @@ static void entry_free(gpointer data)
     g_free(entry);
 }
 
+// Only for messages, so counting from the start again is good enough.
 static guint line_of(const char *text, const char *position)
 {
     guint line = 1;
@@ -51,6 +52,8 @@ static guint line_of(const char *text, const char *position)
     return line;
 }
 
+// What no line of a configuration can hold. GKeyFile would accept control characters and hand them
+// to whoever prints a value.
 static gboolean check_text(const char *text, gsize length, const char *file, GError **error)
 {
     const char *bad;
@@ -77,6 +80,7 @@ static gboolean check_text(const char *text, gsize length, const char *file, GEr
     return TRUE;
 }
 
+// Takes `key`. Remembers the entry even when it is refused: it owns the name in the message.
 static gboolean add_entry(Scan *scan, char *key, guint line, GError **error)
 {
     VfConfigEntry *entry = g_new0(VfConfigEntry, 1);
@@ -126,6 +130,8 @@ static gboolean scan_header(Scan *scan, const char *text, guint line, GError **e
     return ok;
 }
 
+// Upper case and brackets are for GKeyFile's own purposes (Encoding=, name[de]=), none of them
+// ours.
 static gboolean is_key(const char *text)
 {
     return g_ascii_islower(text[0]) &&
@@ -193,6 +199,7 @@ static gboolean scan_lines(Scan *scan, const char *text, gsize length, GError **
     return TRUE;
 }
 
+// Unescaping is GKeyFile's; by now it can find neither a duplicate nor a line it does not know.
 static gboolean fill_values(Scan *scan, const char *text, gsize length, GError **error)
 {
     g_autoptr(GKeyFile) keys = g_key_file_new();

@@ -24,6 +24,8 @@ typedef struct {
     guint line;
 } Profile;
 
+// What has been read so far. Pools stay drafts until every file was read, because the profile of
+// one may be defined in the last.
 typedef struct {
     GPtrArray *drafts;    // of VfPoolDraft
     GHashTable *profiles; // name -> Profile
@@ -84,6 +86,7 @@ static char *group_name(const char *group, const char *kind)
     return g_strstrip(g_strdup(group + length));
 }
 
+// Names go into messages, JSON, URLs and XML aliases: none of them needs quoting.
 static gboolean check_name(const char *name, const VfConfigEntry *entry, const char *file,
                            GError **error)
 {
@@ -111,6 +114,8 @@ static gboolean used_twice(GError **error, const char *file, guint line, const c
     return FALSE;
 }
 
+// [pool NAME]: the group header repeated is the scan's to refuse; the same name in another file, or
+// with other white space, is refused here.
 static gboolean open_pool(Reader *reader, const char *name, const VfConfigEntry *entry,
                           const char *file, GError **error)
 {
@@ -143,6 +148,7 @@ static gboolean open_profile(Reader *reader, const char *name, const VfConfigEnt
     return TRUE;
 }
 
+// Makes the group that the keys below go to.
 static gboolean open_group(Reader *reader, const VfConfigEntry *entry, const char *file,
                            GError **error)
 {
@@ -175,6 +181,7 @@ static gboolean open_group(Reader *reader, const VfConfigEntry *entry, const cha
     return TRUE;
 }
 
+// The settings module knows the keys and their values; only the place is added here.
 static gboolean set_profile_key(Reader *reader, const VfConfigEntry *entry, const char *file,
                                 GError **error)
 {
@@ -243,6 +250,7 @@ static gboolean read_text(Reader *reader, const char *text, gsize length, const 
     return entries != NULL;
 }
 
+// Checked for every profile, used or not: a mistake should not wait for the pool that meets it.
 static gboolean check_profiles(const Reader *reader, GError **error)
 {
     GHashTableIter iter;
@@ -264,6 +272,7 @@ static gboolean check_profiles(const Reader *reader, GError **error)
     return TRUE;
 }
 
+// Each pool gets a copy of the settings, so profiles are gone once the configuration is made.
 static gboolean resolve_profile(const Reader *reader, VfPoolDraft *draft, GError **error)
 {
     const Profile *profile;
@@ -315,6 +324,8 @@ static gboolean check_overlap(const Reader *reader, guint draft_index, guint sel
     return TRUE;
 }
 
+// What takes more than one group to see; in the order in which pools stand, so that of two pools in
+// conflict it is the later one that is refused.
 static gboolean resolve(Reader *reader, GError **error)
 {
     if (!check_profiles(reader, error))

@@ -18,6 +18,7 @@ gboolean vf_net_is_asked(const VfSettings *settings)
            settings->max_rate != VF_UNSET;
 }
 
+// The structures have padding that goes to the kernel: all of a step is zero first.
 static VfNetStep *add_step(VfNetStep *steps, guint *n, const char *setting, int type, gsize length)
 {
     VfNetStep *step = &steps[(*n)++];
@@ -122,6 +123,7 @@ guint vf_net_plan_release(const VfSettings *settings, guint index, VfNetStep *st
     return n;
 }
 
+// Without NLM_F_ACK: libnl adds it when it sends.
 static struct nl_msg *build(int type, const struct ifinfomsg *info)
 {
     struct nl_msg *message = nlmsg_alloc_simple(type, NLM_F_REQUEST);
@@ -205,6 +207,7 @@ static gboolean parse_vf(struct nlattr *entry, guint index, VfNetState *state)
     return TRUE;
 }
 
+// A PF without VFs has no list at all, and that is no failure.
 gboolean vf_net_parse(struct nlmsghdr *header, guint index, VfNetState *state)
 {
     struct nlattr *tb[IFLA_MAX + 1];

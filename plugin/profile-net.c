@@ -63,6 +63,7 @@ static char *find_interface(const VfTarget *target)
     return found;
 }
 
+// The index is looked up for every call: interfaces get renamed and come back under other numbers.
 static gboolean link_open(Link *link, const VfTarget *target, GError **error)
 {
     g_autofree char *vf = vf_target_text(target);
@@ -105,6 +106,8 @@ static int on_answer(struct nl_msg *message, void *data)
     return NL_OK;
 }
 
+// The answer and the acknowledgement are two datagrams; both are taken, or the next request on this
+// socket would read the old acknowledgement.
 static gboolean query(Link *link, VfNetState *state, GError **error)
 {
     Answer answer = {link->target->index, state, FALSE};
@@ -127,6 +130,7 @@ static gboolean query(Link *link, VfNetState *state, GError **error)
     return FALSE;
 }
 
+// Flags are asked for again after it: the carrier may be there at once.
 static gboolean bring_up(Link *link, VfNetState *state, GError **error)
 {
     int failed;
@@ -155,6 +159,7 @@ static gboolean wait_carrier(Link *link, VfNetState *state, GError **error)
     return TRUE;
 }
 
+// What users run into, by what the kernel answers; the driver's own reason is in its log only.
 static const char *remedy_for(const VfNetStep *step, int failed)
 {
     if (failed == -NLE_PERM)
@@ -176,6 +181,7 @@ static gboolean fail_step(const Link *link, const VfNetStep *step, int failed, G
     return FALSE;
 }
 
+// igb reports what it will use; a MAC that the guest's driver set in between would show here too.
 static gboolean verify(Link *link, const VfSettings *settings, GError **error)
 {
     VfNetState state;
@@ -196,6 +202,8 @@ static gboolean verify(Link *link, const VfSettings *settings, GError **error)
     return FALSE;
 }
 
+// Stops at the first refusal. What was set until then does no harm: it is set again at the next
+// try.
 static gboolean apply(Link *link, const VfSettings *settings, GError **error)
 {
     VfNetStep steps[VF_NET_STEPS_MAX];
@@ -251,6 +259,8 @@ gboolean vf_profile_net_pre(const VfTarget *target, const VfSettings *settings, 
     g_autoptr(GError) cause = NULL;
     g_auto(Link) link = {0};
 
+    if (!vf_net_is_asked(settings) && target->keep_link)
+        return TRUE;
     if (start(&link, target, settings, &cause))
         return apply(&link, settings, error);
     if (cause == NULL)

@@ -47,6 +47,7 @@ static gboolean submit(const VfNvmePort *port, struct nvme_admin_cmd *command, c
     return status == 0;
 }
 
+// By VF number and not by position: controller ids need not follow the VFs' order.
 gboolean vf_nvme_find(const VfNvmePort *port, guint index, VfNvmeSecondary *secondary,
                       gboolean *found, GError **error)
 {
@@ -106,6 +107,8 @@ gboolean vf_nvme_is_ready(const VfNvmeSecondary *secondary, const VfSettings *se
     return secondary->online;
 }
 
+// The controller's own refusal is one bare number; these say what there is. Checked before the
+// first command, so that a refusal leaves the function as it was.
 static gboolean check_resource(const VfNvmePort *port, const VfNvmeCaps *caps,
                                const VfNvmeSecondary *secondary, const VfSettings *settings,
                                VfNvmeResource resource, GError **error)
@@ -197,6 +200,7 @@ gboolean vf_nvme_apply(const VfNvmePort *port, const VfNvmeSecondary *secondary,
     return FALSE;
 }
 
+// The PF keeps what is left over: its own I/O queues come from the same resources.
 gboolean vf_nvme_shrink_primary(const VfNvmePort *port, guint16 primary, guint count,
                                 const VfSettings *settings, gboolean *changed, GError **error)
 {
@@ -260,6 +264,7 @@ static int open_controller(const char *root, const char *name, GError **error)
     return fd;
 }
 
+// The device file is open only meanwhile: an open one keeps the nvme driver from being unloaded.
 // Runs one pass over the VF's controller: `apply` FALSE only tells whether it is ready.
 static gboolean visit(const VfTarget *target, const VfSettings *settings, const char *name,
                       gboolean apply, gboolean *ready, GError **error)

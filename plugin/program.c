@@ -43,6 +43,7 @@ static gboolean refuse(GError **error, const char *path, const char *cause)
     return FALSE;
 }
 
+// Whoever can write a directory can put another file into the place of a checked one.
 static gboolean check_directories(const char *path, uid_t owner, GError **error)
 {
     g_autofree char *directory = g_path_get_dirname(path);
@@ -188,6 +189,7 @@ static char *first_line(Child *child)
     return g_strstrip(line);
 }
 
+// Turns how it ended into success or one line.
 static gboolean judge(const VfProgram *program, Child *child, gboolean in_time, int status,
                       gboolean *not_mine, GError **error)
 {
@@ -209,6 +211,8 @@ static gboolean judge(const VfProgram *program, Child *child, gboolean in_time, 
     return FALSE;
 }
 
+// The child is reaped on every path, and only after its group was killed: until then the number of
+// the group cannot be anybody else's.
 static gboolean finish(const VfProgram *program, Child *child, gboolean *not_mine, GError **error)
 {
     gboolean in_time = FALSE;

@@ -29,6 +29,7 @@ static gboolean parse_index(const char *text, int *index)
     return TRUE;
 }
 
+// "FIRST-LAST" or "INDEX". No sign, no white space, nothing behind it.
 static gboolean parse_range(const char *text, VfSelector *selector)
 {
     const char *dash = strchr(text, '-');
@@ -39,6 +40,7 @@ static gboolean parse_range(const char *text, VfSelector *selector)
            selector->first <= selector->last;
 }
 
+// Exactly as lspci -n prints it: a shorter form could be taken for an address without its end.
 static gboolean parse_id(const char *text, guint16 *vendor, guint16 *device)
 {
     guint64 value[2];
