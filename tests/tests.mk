@@ -16,6 +16,7 @@ UNIT_NAMES := \
 	pciaddr \
 	profile \
 	program \
+	qdma \
 	render \
 	settings \
 	sriov \
