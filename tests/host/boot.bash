@@ -84,7 +84,8 @@ pack_payload() {
 # boot_start EXTRA...: start the emulated host on what the boot directory holds: root.qcow2, vmlinuz, initrd.
 # The pid goes into `qemu_pid`. Console: console.log. Port 'log': a fifo. Share: results.
 boot_start() {
-    local cards=()
+    local cards=() input
+    exec {input}<&0 # a background command would get /dev/null
     cards_each "$cards_spec" card_arguments
     "$qemu/usr/bin/qemu-system-x86_64" -L "$qemu/usr/share/qemu" -name virtfn-host \
         -machine q35,kernel-irqchip=split -accel tcg,thread=multi,tb-size=1024 -cpu max \
@@ -99,7 +100,8 @@ boot_start() {
         -fsdev "local,id=results,path=$boot/results,security_model=none" \
         -device virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x5 \
         -serial "file:$boot/console.log" \
-        "${cards[@]}" "$@" 2> >(grep -v 'is not connected to host network' >&2) &
+        "${cards[@]}" "$@" <&"$input" \
+        2> >(grep -v 'is not connected to host network' >&2) &
     qemu_pid=$!
 }
 
@@ -131,7 +133,7 @@ boot_wait() {
 boot_stop() {
     if [[ -n ${qemu_pid:-} ]] && kill -0 "$qemu_pid" 2>/dev/null; then
         kill -KILL "$qemu_pid"
-        wait "$qemu_pid" || true
+        wait "$qemu_pid" 2>/dev/null || true
     fi
     [[ -z ${boot:-} ]] || rm -rf "$boot"
 }
@@ -139,4 +141,6 @@ boot_stop() {
 boot_limit=300
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
-kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0 net.ifnames=1'
+kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
+# Drivers of what the chipset has and nobody uses; loading them costs seconds.
+kernel_arguments+=' module_blacklist=ahci,libahci,iTCO_wdt,iTCO_vendor_support,pcspkr,psmouse,i2c_i801,lpc_ich'
