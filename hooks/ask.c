@@ -47,7 +47,7 @@ short vf_ask_ready(int fd, short events)
 
     while (poll(&p, 1, left_ms()) < 0 && errno == EINTR)
         continue;
-    return p.revents;
+    return left_ms() > 0 ? p.revents : 0;
 }
 
 // The value of Content-Length, -1 when there is none, -2 when the end of the body is in doubt.

@@ -28,7 +28,8 @@ typedef enum { VF_REPLY_PARTIAL, VF_REPLY_WHOLE, VF_REPLY_BAD } VfReplyState;
 // Starts the clock of the one deadline.
 void vf_ask_begin(void);
 
-// Waits for EVENTS of poll(2); the events that came, 0 when the deadline has passed.
+// Waits for EVENTS of poll(2); the events that came, 0 when the deadline has passed, even for a
+// descriptor that is ready: a peer that sends a byte now and then must not keep the hook alive.
 short vf_ask_ready(int fd, short events);
 
 // Reads the SIZE bytes that have come so far. *reply is valid when they are the whole reply.

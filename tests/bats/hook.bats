@@ -68,9 +68,10 @@ stale_socket() {
     python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$VIRTFN_SOCKET"
 }
 
-# call XML OPERATION PHASE [EXTRA]: runs the hook for the domain of dir/XML.
+# call XML OPERATION PHASE [EXTRA]: runs the hook for the domain of dir/XML. That it ends is for
+# the hook to see to; the timeout makes a hang a failure.
 call() {
-    run --separate-stderr "$hook" web1 "$2" "$3" "${4--}" <"$dir/$1.xml"
+    run --separate-stderr timeout 20 "$hook" web1 "$2" "$3" "${4--}" <"$dir/$1.xml"
 }
 
 # expect STATUS [STDERR-PATTERN]: the exit code, and nothing but one such line on stderr.
@@ -154,8 +155,10 @@ milliseconds() {
 }
 
 @test "a closed stdin is a bad call, but never for an operation that must not fail" {
+    # shellcheck disable=SC2016 # the inner shell's arguments
     run --separate-stderr bash -c '"$1" web1 prepare begin - <&-' - "$hook"
     expect 2 "virtfn: domain 'web1': no XML on standard input: Bad file descriptor"
+    # shellcheck disable=SC2016
     run --separate-stderr bash -c '"$1" web1 reconnect begin - <&-' - "$hook"
     expect 0 "virtfn: domain 'web1': no XML on standard input: Bad file descriptor"
 }
@@ -274,6 +277,7 @@ milliseconds() {
 
 @test "new XML that cannot be written fails the migration" {
     peer "reply:$(reply '200 OK' '<domain/>')"
+    # shellcheck disable=SC2016 # the inner shell's arguments
     run bash -c '"$1" web1 migrate begin - <"$2" >/dev/full' - "$hook" "$dir/annotated.xml"
     [[ $status -eq 1 ]]
     [[ $output == "virtfn: domain 'web1': the new XML cannot be written to libvirt"* ]]
@@ -420,10 +424,12 @@ milliseconds() {
         head -c 4000000 /dev/zero | tr '\0' ' '
     } >"$dir/large.xml"
     hook=$quick
-    peer mute deaf "hold:$(raw 'HTTP/1.1 204 No Content\r\n')" close
+    peer mute deaf "hold:$(raw 'HTTP/1.1 204 No Content\r\n')" \
+        "trickle:$(raw 'HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n')" close
     local start elapsed
     for case in "annotated:did not answer in time" "large:did not answer in time" \
-        "annotated:did not answer in time" "annotated:ended the connection without an answer"; do
+        "annotated:did not answer in time" "annotated:did not answer in time" \
+        "annotated:ended the connection without an answer"; do
         start=$(milliseconds)
         call "${case%%:*}" prepare begin
         elapsed=$(($(milliseconds) - start))
@@ -461,6 +467,14 @@ milliseconds() {
     expect 2 "virtfn: domain 'web1': no XML on standard input: *timed out"
 }
 
+@test "the deadline bounds a stdin that comes byte by byte" {
+    hook=$quick
+    mkfifo "$dir/trickle.xml"
+    timeout 20 bash -c 'while printf "<x/>"; do sleep 0.01; done' >"$dir/trickle.xml" 2>/dev/null 3>&- &
+    call trickle prepare begin
+    expect 2 "virtfn: domain 'web1': no XML on standard input: *timed out"
+}
+
 @test "the deadline bounds a stdout that nobody reads" {
     {
         printf 'HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n'
@@ -469,7 +483,8 @@ milliseconds() {
     peer "reply:$dir/big"
     mkfifo "$dir/full"
     exec 4<>"$dir/full"
-    run bash -c '"$1" web1 migrate begin - <"$2" >&4' - "$quick" "$dir/annotated.xml"
+    # shellcheck disable=SC2016 # the inner shell's arguments
+    run timeout 20 bash -c 'exec "$1" web1 migrate begin - <"$2" >&4' - "$quick" "$dir/annotated.xml"
     exec 4>&-
     [[ $status -eq 1 ]]
     [[ $output == "virtfn: domain 'web1': the new XML cannot be written to libvirt"* ]]
