@@ -9,6 +9,7 @@
 #include <libvirt/virterror.h>
 #include <string.h>
 
+#include "domxml.h"
 #include "error.h"
 #include "log.h"
 
@@ -129,6 +130,15 @@ static int on_domain(virConnectPtr connection, virDomainPtr domain, int event, i
     return 0;
 }
 
+// virsh metadata and virDomainSetMetadata() change an annotation without defining the domain.
+static void on_metadata(virConnectPtr connection, virDomainPtr domain, int type, const char *uri,
+                        void *data)
+{
+    if (type == VIR_DOMAIN_METADATA_ELEMENT && g_str_has_prefix(uri, VF_DOMAIN_NS_PREFIX))
+        on_domain(connection, domain, VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_DEFINED_UPDATED,
+                  data);
+}
+
 static void on_nodedev(virConnectPtr connection, virNodeDevicePtr device, int event, int detail,
                        void *data)
 {
@@ -167,7 +177,9 @@ static gboolean subscribe(virConnectPtr connection, VfVirconn *virconn)
 {
     if (virConnectRegisterCloseCallback(connection, on_close, virconn, NULL) < 0 ||
         virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                         VIR_DOMAIN_EVENT_CALLBACK(on_domain), virconn, NULL) < 0)
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_domain), virconn, NULL) < 0 ||
+        virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_metadata), virconn, NULL) < 0)
         return FALSE;
     virConnectSetKeepAlive(connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
     // A host without the node-device driver still has its sysfs.
