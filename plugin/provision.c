@@ -34,7 +34,10 @@ gboolean vf_provision_create(VfProvision *p, GError **error)
                     vf_pciaddr_format(&p->pf, pf), existing, MAX(p->count, p->index + 1));
         return FALSE;
     }
-    return vf_sriov_set_count(p->root, &p->pf, MAX(p->count, p->index + 1), p->helper, error);
+    guint wanted = MAX(p->count, p->index + 1);
+    return vf_sriov_set_count(p->root, &p->pf, 0, p->helper, error) &&
+           vf_profile_prepare_pf(p->root, &p->pf, wanted, &p->settings, error) &&
+           vf_sriov_set_count(p->root, &p->pf, wanted, p->helper, error);
 }
 
 static VfTarget target_of(const VfProvision *p)
