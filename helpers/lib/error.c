@@ -9,15 +9,20 @@ static const struct {
     const char *word;
     unsigned http_status;
 } codes[VF_ERROR_LAST] = {
-    [VF_ERROR_INPUT] = {"input", 400},         [VF_ERROR_CONFIG] = {"config", 409},
-    [VF_ERROR_NOT_FOUND] = {"not-found", 404}, [VF_ERROR_EXHAUSTED] = {"exhausted", 409},
-    [VF_ERROR_BUSY] = {"busy", 409},           [VF_ERROR_DENIED] = {"denied", 403},
-    [VF_ERROR_STATE] = {"state", 409},         [VF_ERROR_LIBVIRT] = {"libvirt", 502},
-    [VF_ERROR_QMP] = {"qmp", 502},             [VF_ERROR_SYSFS] = {"sysfs", 500},
+    [VF_ERROR_INPUT] = {"input", 400},
+    [VF_ERROR_CONFIG] = {"config", 409},
+    [VF_ERROR_NOT_FOUND] = {"not-found", 404},
+    [VF_ERROR_EXHAUSTED] = {"exhausted", 409},
+    [VF_ERROR_BUSY] = {"busy", 409},
+    [VF_ERROR_DENIED] = {"denied", 403},
+    [VF_ERROR_STATE] = {"state", 409},
+    [VF_ERROR_LIBVIRT] = {"libvirt", 502},
+    [VF_ERROR_QMP] = {"qmp", 502},
+    [VF_ERROR_SYSFS] = {"sysfs", 500},
     [VF_ERROR_INTERNAL] = {"internal", 500},
 };
 
-G_DEFINE_QUARK(virtfn-error, vf_error)
+G_DEFINE_QUARK(virtfn - error, vf_error)
 
 const char *vf_error_word(VfErrorCode code)
 {

@@ -50,8 +50,8 @@ gboolean vf_pciaddr_equal(const VfPciAddr *a, const VfPciAddr *b)
 gboolean vf_pciaddr_vf(const VfPciAddr *pf, guint16 offset, guint16 stride, guint index,
                        VfPciAddr *vf)
 {
-    guint64 rid = (guint64)(pf->bus << 8 | pf->device << 3 | pf->function) + offset +
-                  (guint64)stride * index;
+    guint64 rid =
+        (guint64)(pf->bus << 8 | pf->device << 3 | pf->function) + offset + (guint64)stride * index;
 
     if (rid > G_MAXUINT16)
         return FALSE;
