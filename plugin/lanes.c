@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Lanes on a GThreadPool: a lane is a queue with at most one job in the pool. The queues are
-// touched by the main thread only; a worker touches its own job and posts the lane back.
+// touched by the main thread only; a worker touches its own job and posts the lane back, as a
+// source of its own: g_main_context_invoke() would call `done` in the worker whenever no loop runs.
 
 #include "lanes.h"
 
 typedef struct {
     VfLanes *lanes;
     VfPciAddr pf;
-    GQueue jobs; // of VfLaneJob; the head is running
+    GQueue jobs;     // of VfLaneJob; the head is running
+    GSource *posted; // the head is done; written before the source is attached
 } Lane;
 
 struct VfLanes {
     GPtrArray *lanes;
     GThreadPool *pool;
     guint busy;
-    gboolean closing;
 };
 
 static gboolean finish(gpointer data);
@@ -26,7 +27,10 @@ static void run(gpointer data, gpointer user_data)
     VfLaneJob *job = g_queue_peek_head(&lane->jobs);
 
     job->run(job->data);
-    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT, finish, lane, NULL);
+    lane->posted = g_idle_source_new();
+    g_source_set_priority(lane->posted, G_PRIORITY_DEFAULT);
+    g_source_set_callback(lane->posted, finish, lane, NULL);
+    g_source_attach(lane->posted, NULL);
 }
 
 static void start(Lane *lane)
@@ -42,11 +46,9 @@ static gboolean finish(gpointer data)
 {
     Lane *lane = data;
     VfLanes *lanes = lane->lanes;
-    g_autofree VfLaneJob *job = NULL;
+    g_autofree VfLaneJob *job = g_queue_pop_head(&lane->jobs);
 
-    if (lanes->closing)
-        return G_SOURCE_REMOVE;
-    job = g_queue_pop_head(&lane->jobs);
+    g_clear_pointer(&lane->posted, g_source_unref);
     lanes->busy--;
     if (!g_queue_is_empty(&lane->jobs))
         start(lane);
@@ -65,14 +67,14 @@ VfLanes *vf_lanes_new(void)
 
 void vf_lanes_free(VfLanes *lanes)
 {
-    lanes->closing = TRUE;
     g_thread_pool_free(lanes->pool, FALSE, TRUE);
-    while (g_main_context_iteration(NULL, FALSE)) {
-        // lets the posted `finish` calls see `closing` before their lanes go
-    }
     for (guint i = 0; i < lanes->lanes->len; i++) {
         Lane *lane = g_ptr_array_index(lanes->lanes, i);
 
+        if (lane->posted != NULL) {
+            g_source_destroy(lane->posted);
+            g_source_unref(lane->posted);
+        }
         g_queue_clear_full(&lane->jobs, g_free);
         g_free(lane);
     }
