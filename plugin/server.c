@@ -16,6 +16,10 @@
 #include "error.h"
 
 #define MAX_CONNECTIONS 2048
+// Of these, peers without any right may hold few and users not all: hooks, which are root's, always
+// get through.
+#define MAX_STRANGERS 64
+#define MAX_USERS 1024
 #define CONNECTION_MEMORY 8192 // headers of one request and of its answer
 #define IDLE_SECONDS 10        // a client that sends nothing, or half a request
 #define BODIES_IN_FLIGHT (64 * 1024 * 1024)
@@ -35,8 +39,11 @@ struct VfServer {
     gboolean has_use, has_read;
     gid_t use_group, read_group;
     gboolean poke; // something was resumed: run once more
+    gboolean closing;
     gsize body_bytes;
-    GHashTable *waiting; // of suspended VfRequest
+    guint strangers, users; // connections that are not root's
+    GHashTable *waiting;    // of suspended VfRequest
+    GHashTable *streams;    // of suspended VfStream
 };
 
 struct VfRequest {
@@ -90,6 +97,27 @@ static VfRole role_of(const VfServer *server, struct MHD_Connection *connection)
     if (server->has_read && in_group(fd, peer.gid, server->read_group))
         return VF_ROLE_READ;
     return VF_ROLE_NONE;
+}
+
+// A connection came or went; one too many is ended before it has said anything.
+static void on_connection(void *data, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    VfServer *server = data;
+    VfRole role = role_of(server, connection);
+    guint *count = *state;
+
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (count != NULL)
+            --*count;
+        return;
+    }
+    if (role == VF_ROLE_ADMIN)
+        return;
+    *state = count = role == VF_ROLE_NONE ? &server->strangers : &server->users;
+    if (++*count > (role == VF_ROLE_NONE ? MAX_STRANGERS : MAX_USERS))
+        shutdown(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+                 SHUT_RDWR);
 }
 
 // ---- requests
@@ -331,8 +359,11 @@ static ssize_t stream_read(void *data, uint64_t position, char *buffer, size_t s
 
     if (n == 0 && stream->ended)
         return MHD_CONTENT_READER_END_OF_STREAM;
+    if (stream->server->closing)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     if (n == 0) {
         stream->suspended = TRUE;
+        g_hash_table_add(stream->server->streams, stream);
         MHD_suspend_connection(stream->connection);
         return 0;
     }
@@ -346,6 +377,7 @@ static void stream_wake(VfStream *stream)
     if (!stream->suspended)
         return;
     stream->suspended = FALSE;
+    g_hash_table_remove(stream->server->streams, stream);
     MHD_resume_connection(stream->connection);
     stream->server->poke = TRUE;
     g_main_context_wakeup(NULL);
@@ -454,6 +486,8 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
     }
     if (request->response != NULL)
         return MHD_queue_response(connection, request->status, request->response);
+    if (server->closing)
+        return MHD_NO;
     request->suspended = TRUE;
     g_hash_table_add(server->waiting, request);
     MHD_suspend_connection(connection);
@@ -512,10 +546,17 @@ static gboolean look_up_group(const char *name, gid_t *gid)
     return group != NULL;
 }
 
+static void server_free(VfServer *server)
+{
+    g_hash_table_unref(server->waiting);
+    g_hash_table_unref(server->streams);
+    g_free(server);
+}
+
 VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_group,
                         const char *read_group, gpointer data, GError **error)
 {
-    g_autofree VfServer *server = g_new0(VfServer, 1);
+    VfServer *server = g_new0(VfServer, 1);
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
     struct MHD_OptionItem listen[] = {{listen_fd >= 0 ? MHD_OPTION_LISTEN_SOCKET : MHD_OPTION_END,
                                        listen_fd, NULL},
@@ -523,20 +564,23 @@ VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_gr
 
     server->routes = routes;
     server->data = data;
+    server->waiting = g_hash_table_new(NULL, NULL);
+    server->streams = g_hash_table_new(NULL, NULL);
     server->has_use = look_up_group(use_group, &server->use_group);
     server->has_read = look_up_group(read_group, &server->read_group);
-    server->mhd = MHD_start_daemon(flags | (listen_fd < 0 ? MHD_USE_NO_LISTEN_SOCKET : 0), 0, NULL,
-                                   NULL, on_request, server, MHD_OPTION_ARRAY, listen,
-                                   MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-                                   MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
-                                   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                                   MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                   MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)1024, MHD_OPTION_END);
+    server->mhd =
+        MHD_start_daemon(flags | (listen_fd < 0 ? MHD_USE_NO_LISTEN_SOCKET : 0), 0, NULL, NULL,
+                         on_request, server, MHD_OPTION_ARRAY, listen, MHD_OPTION_NOTIFY_COMPLETED,
+                         on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                         MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)1024, MHD_OPTION_END);
     if (server->mhd == NULL) {
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "the HTTP server could not be started");
+        server_free(server);
         return NULL;
     }
-    server->waiting = g_hash_table_new(NULL, NULL);
     server->source = (ServerSource *)g_source_new(&source_funcs, sizeof(ServerSource));
     server->source->server = server;
     server->source->tag =
@@ -544,7 +588,7 @@ VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_gr
                              MHD_get_daemon_info(server->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
                              G_IO_IN);
     g_source_attach(&server->source->source, NULL);
-    return g_steal_pointer(&server);
+    return server;
 }
 
 gboolean vf_server_add(VfServer *server, int fd)
@@ -553,18 +597,33 @@ gboolean vf_server_add(VfServer *server, int fd)
     return MHD_add_connection(server->mhd, fd, NULL, 0) == MHD_YES;
 }
 
+void vf_server_quiesce(VfServer *server)
+{
+    int fd = MHD_quiesce_daemon(server->mhd);
+
+    if (fd >= 0)
+        close(fd);
+}
+
+guint vf_server_waiting(const VfServer *server)
+{
+    return g_hash_table_size(server->waiting) + g_hash_table_size(server->streams);
+}
+
 void vf_server_free(VfServer *server)
 {
-    g_autoptr(GError) closing =
-        g_error_new(VF_ERROR, VF_ERROR_BUSY, "virtfnd: it is stopping" VF_REMEDY "try again");
     g_autoptr(GList) waiting = g_hash_table_get_keys(server->waiting);
+    g_autoptr(GList) streams = g_hash_table_get_keys(server->streams);
 
+    // libmicrohttpd cannot stop with suspended connections; resumed, these find `closing`.
+    server->closing = TRUE;
     for (GList *i = waiting; i != NULL; i = i->next)
-        vf_request_reply_error(i->data, closing);
+        resume(i->data);
+    for (GList *i = streams; i != NULL; i = i->next)
+        stream_wake(i->data);
     g_source_destroy(&server->source->source);
     g_source_unref(&server->source->source);
     MHD_run(server->mhd);
     MHD_stop_daemon(server->mhd);
-    g_hash_table_unref(server->waiting);
-    g_free(server);
+    server_free(server);
 }

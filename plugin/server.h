@@ -29,11 +29,19 @@ typedef struct {
 // user are VF_ROLE_ADMIN. listen_fd -1: connections come by vf_server_add() only.
 VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_group,
                         const char *read_group, gpointer data, GError **error);
+// Ends every connection. Requests that wait for an answer get none: a hook then asks the next
+// daemon. Their handlers must not answer any more.
 void vf_server_free(VfServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfServer, vf_server_free)
 
 // Hands over a connected socket.
 gboolean vf_server_add(VfServer *server, int fd);
+
+// Takes no new connections; those there are go on.
+void vf_server_quiesce(VfServer *server);
+
+// Number of requests whose answer is not complete yet.
+guint vf_server_waiting(const VfServer *server);
 
 // What a handler may ask; valid until it has answered.
 const char *vf_request_segment(const VfRequest *request, guint n); // text of the n-th *

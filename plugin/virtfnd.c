@@ -25,6 +25,7 @@
 
 #define RECHECK_SECONDS 15
 #define SWEEP_SECONDS 60
+#define STOP_SECONDS 30
 
 typedef struct {
     VfDaemonOptions daemon;
@@ -34,8 +35,10 @@ typedef struct {
 
 typedef struct {
     VfDaemon *daemon;
+    VfServer *server;
     GMainLoop *loop;
     guint nodedev_source;
+    gboolean stopping;
 } Main;
 
 static gboolean parse_options(int argc, char **argv, Options *options, GError **error)
@@ -158,9 +161,36 @@ static void on_nodedev(gpointer data)
         self->nodedev_source = g_timeout_add(200, refresh, self);
 }
 
-static gboolean on_stop(gpointer data)
+static gboolean give_up(gpointer data)
 {
     g_main_loop_quit(((Main *)data)->loop);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean stop_when_idle(gpointer data)
+{
+    Main *self = data;
+
+    if (vf_server_waiting(self->server) > 0 || vf_lanes_busy(self->daemon->lanes) > 0)
+        return G_SOURCE_CONTINUE;
+    g_main_loop_quit(self->loop);
+    return G_SOURCE_REMOVE;
+}
+
+// What has begun is finished and answered first, unless told a second time.
+static gboolean on_stop(gpointer data)
+{
+    Main *self = data;
+
+    if (self->stopping)
+        g_main_loop_quit(self->loop);
+    self->stopping = TRUE;
+    sd_notify(0, "STOPPING=1");
+    vf_server_quiesce(self->server);
+    if (stop_when_idle(self) == G_SOURCE_CONTINUE) {
+        g_timeout_add(50, stop_when_idle, self);
+        g_timeout_add_seconds(STOP_SECONDS, give_up, self);
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -177,6 +207,7 @@ static gboolean on_reload(gpointer data)
 
 static gboolean recheck(gpointer data)
 {
+    vf_lifecycle_recover(data);
     vf_lifecycle_recheck_quarantine(data);
     return G_SOURCE_CONTINUE;
 }
@@ -213,8 +244,8 @@ static gboolean serve(const Options *options, GError **error)
 
     if (fd < 0)
         return FALSE;
-    server = vf_server_new(fd, vf_routes, daemon->config->use_group, daemon->config->read_group,
-                           daemon, error);
+    server = self.server = vf_server_new(fd, vf_routes, daemon->config->use_group,
+                                         daemon->config->read_group, daemon, error);
     if (server == NULL)
         return FALSE;
     make_qmp_dir(daemon);
@@ -228,7 +259,6 @@ static gboolean serve(const Options *options, GError **error)
     connect_libvirt(&self);
     sd_notify(0, "READY=1");
     g_main_loop_run(self.loop);
-    sd_notify(0, "STOPPING=1");
     g_main_loop_unref(self.loop);
     return TRUE;
 }
