@@ -17,11 +17,13 @@ typedef struct {
     char *path;
     sqlite3_stmt *put, *delete;
     gboolean open; // a transaction is
+    char *failure; // of a write: nothing of the transaction may be committed
 } Database;
 
 struct VfLedger {
     Database leases, pointers;
     guint64 generation;
+    char *pointers_failure; // of the last commit that had any
 };
 
 static const char leases_schema[] =
@@ -45,9 +47,29 @@ static const char pointers_put[] = "REPLACE INTO pointer VALUES (?1,?2,?3,?4,?5)
 static const char pointers_delete[] =
     "DELETE FROM pointer WHERE uuid = ?1 AND (?2 IS NULL OR device = ?2)";
 
+static const char *remedy_for(int code)
+{
+    switch (code) {
+    case SQLITE_FULL:
+        return VF_REMEDY "free some space on its file system";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return VF_REMEDY "end the other virtfnd, or the program that has it open";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+        return VF_REMEDY "make the directory writable for virtfnd";
+    case SQLITE_IOERR:
+        return VF_REMEDY "see the kernel log, and whether its file system is full";
+    default:
+        return "";
+    }
+}
+
 static gboolean fail(const Database *db, GError **error)
 {
-    g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: %s", db->path, sqlite3_errmsg(db->handle));
+    g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: %s%s", db->path,
+                sqlite3_errmsg(db->handle), remedy_for(sqlite3_errcode(db->handle) & 0xff));
     return FALSE;
 }
 
@@ -57,6 +79,7 @@ static void database_close(Database *db)
     sqlite3_finalize(db->delete);
     sqlite3_close(db->handle);
     g_free(db->path);
+    g_free(db->failure);
     *db = (Database){0};
 }
 
@@ -88,7 +111,11 @@ static gboolean database_try(Database *db, const char *path, const char *schema,
         SQLITE_OK)
         return fail(db, error);
     sqlite3_busy_timeout(db->handle, 2000);
-    return execute(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", error) &&
+    // Exclusive: two daemons never share a ledger, and no shared memory file is needed.
+    return execute(db,
+                   "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
+                   "PRAGMA synchronous=NORMAL;",
+                   error) &&
            check(db, error) && execute(db, schema, error) &&
            (sqlite3_prepare_v2(db->handle, put, -1, &db->put, NULL) == SQLITE_OK ||
             fail(db, error)) &&
@@ -118,6 +145,11 @@ static char *move_aside(const char *path)
     return g_steal_pointer(&aside);
 }
 
+static void add_note(GString *notes, const char *text)
+{
+    g_string_append_printf(notes, "%s%s", notes->len > 0 ? ". " : "", text);
+}
+
 static gboolean database_open(Database *db, const char *dir, const char *name, const char *schema,
                               const char *put, const char *delete, GString *notes, GError **error)
 {
@@ -139,8 +171,9 @@ static gboolean database_open(Database *db, const char *dir, const char *name, c
         return FALSE;
     }
     g_autofree char *aside = move_aside(path);
-    g_string_append_printf(notes, "%s%s; it was moved to %s and a new one begun",
-                           notes->len > 0 ? ". " : "", first->message, aside);
+    g_autofree char *note =
+        g_strdup_printf("%s; it was moved to %s and a new one begun", first->message, aside);
+    add_note(notes, note);
     return database_try(db, path, schema, put, delete, error);
 }
 
@@ -170,6 +203,20 @@ static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error
     return execute(db, sql, error);
 }
 
+// The daemon can do without stored pointers, which domains' XML has as well: then they are kept in
+// memory, and the status says so.
+static gboolean pointers_open(Database *db, const char *dir, GString *notes, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    if (database_open(db, dir, "assignments.db", pointers_schema, pointers_put, pointers_delete,
+                      notes, &cause))
+        return TRUE;
+    add_note(notes, cause->message);
+    database_close(db);
+    return database_try(db, ":memory:", pointers_schema, pointers_put, pointers_delete, error);
+}
+
 VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char *boot_id,
                          char **note, GError **error)
 {
@@ -179,8 +226,7 @@ VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char 
     *note = NULL;
     if (!database_open(&ledger->leases, run_dir, "ledger.db", leases_schema, leases_put,
                        leases_delete, notes, error) ||
-        !database_open(&ledger->pointers, state_dir, "assignments.db", pointers_schema,
-                       pointers_put, pointers_delete, notes, error) ||
+        !pointers_open(&ledger->pointers, state_dir, notes, error) ||
         !enter_boot(ledger, boot_id, error))
         return NULL;
     if (notes->len > 0)
@@ -192,13 +238,31 @@ void vf_ledger_close(VfLedger *ledger)
 {
     database_close(&ledger->leases);
     database_close(&ledger->pointers);
+    g_free(ledger->pointers_failure);
     g_free(ledger);
+}
+
+// A write that failed makes the whole transaction fail: what was written before it may be gone
+// already (SQLite rolls back by itself when the disk is full), and memory has gone ahead.
+static gboolean fail_write(Database *db, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    fail(db, &cause);
+    if (db->failure == NULL)
+        db->failure = g_strdup(cause->message);
+    g_propagate_error(error, g_steal_pointer(&cause));
+    return FALSE;
 }
 
 static gboolean begin(Database *db, GError **error)
 {
-    if (!db->open && !execute(db, "BEGIN IMMEDIATE", error))
+    if (db->failure != NULL) {
+        g_set_error_literal(error, VF_ERROR, VF_ERROR_INTERNAL, db->failure);
         return FALSE;
+    }
+    if (!db->open && !execute(db, "BEGIN IMMEDIATE", NULL))
+        return fail_write(db, error);
     db->open = TRUE;
     return TRUE;
 }
@@ -206,10 +270,11 @@ static gboolean begin(Database *db, GError **error)
 static gboolean step(Database *db, sqlite3_stmt *statement, GError **error)
 {
     int code = sqlite3_step(statement);
+    gboolean done = code == SQLITE_DONE || fail_write(db, error);
 
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
-    return code == SQLITE_DONE || fail(db, error);
+    return done;
 }
 
 static void bind(sqlite3_stmt *statement, int column, const char *text)
@@ -392,33 +457,51 @@ guint64 vf_ledger_generation(VfLedger *ledger)
 
 gboolean vf_ledger_dirty(const VfLedger *ledger)
 {
-    return ledger->leases.open || ledger->pointers.open;
+    return ledger->leases.open || ledger->pointers.open || ledger->leases.failure != NULL ||
+           ledger->pointers.failure != NULL;
 }
 
 static gboolean commit(Database *db, GError **error)
 {
-    if (!db->open)
-        return TRUE;
+    g_autofree char *failure = g_steal_pointer(&db->failure);
+    gboolean done = FALSE;
+
+    if (failure != NULL)
+        g_set_error_literal(error, VF_ERROR, VF_ERROR_INTERNAL, failure);
+    else
+        done = !db->open || execute(db, "COMMIT", error);
+    if (!done)
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     db->open = FALSE;
-    if (execute(db, "COMMIT", error))
-        return TRUE;
-    sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
-    return FALSE;
+    return done;
+}
+
+static void commit_pointers(VfLedger *ledger, GError **error)
+{
+    Database *pointers = &ledger->pointers;
+    g_autoptr(GError) cause = NULL;
+
+    if (pointers->open || pointers->failure != NULL) {
+        g_clear_pointer(&ledger->pointers_failure, g_free);
+        if (!commit(pointers, &cause))
+            ledger->pointers_failure = g_strdup(cause->message);
+    }
+    if (ledger->pointers_failure != NULL)
+        g_set_error_literal(error, VF_ERROR, VF_ERROR_INTERNAL, ledger->pointers_failure);
 }
 
 gboolean vf_ledger_commit(VfLedger *ledger, GError **pointers_error, GError **error)
 {
-    commit(&ledger->pointers, pointers_error);
-    if (ledger->leases.open) {
+    Database *leases = &ledger->leases;
+
+    commit_pointers(ledger, pointers_error);
+    if (leases->open && leases->failure == NULL) {
         char sql[80];
 
         g_snprintf(sql, sizeof(sql), "UPDATE boot SET generation = %" G_GUINT64_FORMAT,
                    ledger->generation);
-        if (!execute(&ledger->leases, sql, error)) {
-            sqlite3_exec(ledger->leases.handle, "ROLLBACK", NULL, NULL, NULL);
-            ledger->leases.open = FALSE;
-            return FALSE;
-        }
+        if (!execute(leases, sql, NULL))
+            fail_write(leases, NULL);
     }
-    return commit(&ledger->leases, error);
+    return commit(leases, error);
 }

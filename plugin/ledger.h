@@ -20,8 +20,10 @@
 
 typedef struct VfLedger VfLedger;
 
-// Creates the files as needed. A damaged file is moved aside to NAME.damaged-N and a new one begun;
-// *note then says so (caller frees; NULL when all was well). VF_ERROR_INTERNAL names the file.
+// Creates the files as needed, and locks them: a second daemon gets VF_ERROR_INTERNAL. A damaged
+// file is moved aside to NAME.damaged-N and a new one begun; assignments that cannot be stored are
+// kept in memory; *note then says so (caller frees; NULL when all was well). VF_ERROR_INTERNAL names
+// the file.
 VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char *boot_id,
                          char **note, GError **error);
 void vf_ledger_close(VfLedger *ledger);
@@ -62,7 +64,8 @@ guint64 vf_ledger_generation(VfLedger *ledger);
 // TRUE when writes wait for a commit.
 gboolean vf_ledger_dirty(const VfLedger *ledger);
 
-// Makes the writes since the last commit durable. On failure they are undone as a whole.
-// Leases and pointers commit apart: *pointers_error (may be NULL) is set when only the assignments
+// Makes the writes since the last commit durable. On failure, or when one of these writes failed,
+// they are undone as a whole.
+// Leases and pointers commit apart: *pointers_error (may be NULL) is set when the last assignments
 // could not be written (disk full), which loses nothing that the domains' XML does not say as well.
 gboolean vf_ledger_commit(VfLedger *ledger, GError **pointers_error, GError **error);
