@@ -75,29 +75,56 @@ void vf_daemon_quarantine(VfDaemon *daemon, guint pool, guint slot, const char *
 
 // ---- rebuilding
 
+static void orphan_free(gpointer data)
+{
+    VfOrphan *orphan = data;
+
+    g_free(orphan->device);
+    g_free(orphan->problem);
+    g_free(orphan);
+}
+
+static void add_orphan(VfDaemon *daemon, const VfLedgerRow *row)
+{
+    VfOrphan *orphan = g_new0(VfOrphan, 1);
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    g_strlcpy(orphan->uuid, row->uuid, sizeof(orphan->uuid));
+    orphan->device = g_strdup(row->device);
+    orphan->problem =
+        g_strdup_printf("lease of domain '%s', device '%s': pool '%s' no longer has VF %u of "
+                        "%s" VF_REMEDY "stop the domain, or put the function back into the pool",
+                        row->domain, row->device, row->pool, row->index,
+                        vf_pciaddr_format(&row->pf, pf));
+    g_ptr_array_add(daemon->orphans, orphan);
+}
+
+// The slot of a stored function: in its pool, or in the one that has it since the configuration
+// changed, so that nobody else is given it while its domain runs.
+static guint find_slot(const VfDaemon *daemon, const VfLedgerRow *row, guint *pool)
+{
+    VfInvPool *p = vf_inventory_pool(daemon->inventory, row->pool, pool);
+    guint slot = p != NULL ? vf_inventory_slot(p, &row->pf, row->index) : VF_NO_SLOT;
+
+    for (guint i = 0; slot == VF_NO_SLOT && i < daemon->inventory->pools->len; i++) {
+        *pool = i;
+        slot = vf_inventory_slot(vf_daemon_pool(daemon, i), &row->pf, row->index);
+    }
+    return slot;
+}
+
 static void restore_lease(const VfLedgerRow *row, gpointer data)
 {
     VfDaemon *daemon = data;
-    guint pool, slot = VF_NO_SLOT;
-    VfInvPool *p = vf_inventory_pool(daemon->inventory, row->pool, &pool);
+    guint pool, slot = find_slot(daemon, row, &pool);
     VfLease *lease = NULL;
 
-    if (p != NULL)
-        slot = vf_inventory_slot(p, &row->pf, row->index);
     // A function that cannot be given out any more keeps the lease that it has.
     if (slot != VF_NO_SLOT)
         vf_allocator_set_usable(daemon->allocator, pool, slot, TRUE);
     if (slot == VF_NO_SLOT || vf_allocator_lease(daemon->allocator, pool, row->uuid, row->device,
                                                  slot, &lease) != VF_GRANTED) {
-        char pf[VF_PCIADDR_BUFSIZE];
-
-        g_ptr_array_add(
-            daemon->orphans,
-            g_strdup_printf("lease of domain '%s', device '%s': pool '%s' no longer has "
-                            "VF %u of %s" VF_REMEDY
-                            "stop the domain, or put the function back into the pool",
-                            row->domain, row->device, row->pool, row->index,
-                            vf_pciaddr_format(&row->pf, pf)));
+        add_orphan(daemon, row);
         return;
     }
     settle_usable(daemon, pool, slot);
@@ -180,14 +207,25 @@ static void log_problems(const VfDaemon *daemon)
     }
 }
 
+static gboolean commit_now(gpointer data);
+
+// Leases are written before the table that holds them goes; who waits for that is told.
+static void flush(VfDaemon *daemon)
+{
+    if (!vf_ledger_dirty(daemon->ledger))
+        return;
+    if (daemon->commit_source != 0)
+        g_source_remove(daemon->commit_source);
+    commit_now(daemon);
+}
+
 gboolean vf_daemon_refresh(VfDaemon *daemon)
 {
     VfInventory *fresh = vf_inventory_read(daemon->options.root, daemon->config);
     gboolean changed = !vf_inventory_same_slots(daemon->inventory, fresh);
 
-    // Leases are written before the table that holds them goes.
-    if (changed && vf_ledger_dirty(daemon->ledger))
-        vf_ledger_commit(daemon->ledger, NULL, NULL);
+    if (changed)
+        flush(daemon);
     vf_inventory_free(daemon->inventory);
     daemon->inventory = fresh;
     if (changed) {
@@ -203,8 +241,7 @@ gboolean vf_daemon_refresh(VfDaemon *daemon)
 
 void vf_daemon_reload(VfDaemon *daemon)
 {
-    if (vf_ledger_dirty(daemon->ledger))
-        vf_ledger_commit(daemon->ledger, NULL, NULL);
+    flush(daemon);
     load_config(daemon);
     g_clear_pointer(&daemon->inventory, vf_inventory_free);
     daemon->inventory = vf_inventory_read(daemon->options.root, daemon->config);
@@ -229,7 +266,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->boot_id = read_boot_id(options->root);
     daemon->qmp_dir = g_build_filename(options->run_dir, "qmp", NULL);
     daemon->quarantine = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    daemon->orphans = g_ptr_array_new_with_free_func(g_free);
+    daemon->orphans = g_ptr_array_new_with_free_func(orphan_free);
     daemon->lanes = vf_lanes_new();
     g_queue_init(&daemon->commits);
     g_queue_init(&daemon->parked);
@@ -269,12 +306,22 @@ void vf_daemon_free(VfDaemon *daemon)
     g_free(daemon->config_error);
     g_free(daemon->ledger_note);
     g_free(daemon->storage_error);
+    g_free(daemon->assignments_error);
     g_free(daemon->boot_id);
     g_free(daemon->qmp_dir);
     g_free(daemon);
 }
 
 // ---- commits
+
+static void note_failure(char **note, const GError *error)
+{
+    if (error != NULL && g_strcmp0(*note, error->message) != 0)
+        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", error->message);
+    g_clear_pointer(note, g_free);
+    if (error != NULL)
+        *note = g_strdup(error->message);
+}
 
 static gboolean commit_now(gpointer data)
 {
@@ -283,16 +330,14 @@ static gboolean commit_now(gpointer data)
     g_autoptr(GError) pointers_error = NULL;
     Waiting *waiting;
 
+    gboolean dirty = vf_ledger_dirty(daemon->ledger);
+
     daemon->commit_source = 0;
-    g_clear_pointer(&daemon->storage_error, g_free);
-    if (!vf_ledger_commit(daemon->ledger, &pointers_error, &error)) {
-        daemon->storage_error = g_strdup(error->message);
+    if (!vf_ledger_commit(daemon->ledger, &pointers_error, &error))
         rebuild(daemon); // back to what is durable
-    } else if (pointers_error != NULL) {
-        daemon->storage_error = g_strdup(pointers_error->message);
-    }
-    if (daemon->storage_error != NULL)
-        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", daemon->storage_error);
+    if (dirty)
+        note_failure(&daemon->storage_error, error);
+    note_failure(&daemon->assignments_error, pointers_error);
     for (guint n = g_queue_get_length(&daemon->commits); n > 0; n--) {
         waiting = g_queue_pop_head(&daemon->commits);
         waiting->callback(error, waiting->data);
@@ -342,14 +387,32 @@ void vf_daemon_drop(VfDaemon *daemon, VfLease *lease)
     vf_allocator_release(daemon->allocator, lease);
 }
 
+void vf_daemon_drop_orphans(VfDaemon *daemon, const char *uuid, const char *device)
+{
+    for (guint i = daemon->orphans->len; i-- > 0;) {
+        const VfOrphan *orphan = g_ptr_array_index(daemon->orphans, i);
+        g_autoptr(GError) error = NULL;
+
+        if (strcmp(orphan->uuid, uuid) != 0 ||
+            (device != NULL && strcmp(orphan->device, device) != 0))
+            continue;
+        schedule_commit(daemon);
+        if (!vf_ledger_delete_lease(daemon->ledger, uuid, orphan->device, &error))
+            vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", error->message);
+        g_ptr_array_remove_index(daemon->orphans, i);
+    }
+}
+
 guint vf_daemon_point(VfDaemon *daemon, guint pool, const char *uuid, const char *device,
                       const guint *avoid, guint n_avoid)
 {
     guint slot = vf_allocator_point(daemon->allocator, pool, uuid, device, avoid, n_avoid);
     g_autoptr(GError) error = NULL;
 
-    if (slot == VF_NO_SLOT)
+    if (slot == VF_NO_SLOT) {
+        vf_daemon_unpoint(daemon, uuid, device);
         return slot;
+    }
     const VfSlot *s = vf_daemon_slot(daemon, pool, slot);
     VfPointer pointer = {.device = device, .pool = pool, .slot = slot};
     g_strlcpy(pointer.uuid, uuid, sizeof(pointer.uuid));

@@ -17,6 +17,13 @@
 #include "lanes.h"
 #include "ledger.h"
 
+// A lease whose function this host or the configuration no longer has: its domain may still run.
+typedef struct {
+    char uuid[37];
+    char *device;
+    char *problem;
+} VfOrphan;
+
 typedef struct VfVirconn VfVirconn;
 typedef struct VfDomains VfDomains;
 
@@ -41,10 +48,11 @@ typedef struct {
     VfAllocator *allocator;
     VfLedger *ledger;
     char *ledger_note;   // a damaged ledger was replaced
-    char *storage_error; // the last commit that failed
+    char *storage_error;     // why the last commit failed
+    char *assignments_error; // the same for pointers
     guint64 generation;
     GHashTable *quarantine; // "PF#index" -> reason
-    GPtrArray *orphans;     // text: leases whose function this host or configuration no longer has
+    GPtrArray *orphans;     // of VfOrphan
     VfLanes *lanes;
     VfDomains *domains;
     VfVirconn *virconn; // NULL without libvirt
@@ -69,12 +77,16 @@ gboolean vf_daemon_refresh(VfDaemon *daemon);
 VfInvPool *vf_daemon_pool(const VfDaemon *daemon, guint number);
 const VfSlot *vf_daemon_slot(const VfDaemon *daemon, guint pool, guint slot);
 
-// Stamps a lease with a new generation and the time, and writes it to the ledger. On failure the
-// table is as the ledger has it and the lease may be gone.
+// Stamps a lease with a new generation and the time, and writes it to the ledger. On failure this
+// turn's commit will fail too, and make the table what the ledger has.
 gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error);
 
 // Ends a lease in table and ledger.
 void vf_daemon_drop(VfDaemon *daemon, VfLease *lease);
+
+// Ends the orphaned leases of a domain, or one of them with `device`. Their functions are not
+// virtfn's any more, so nothing is done to them.
+void vf_daemon_drop_orphans(VfDaemon *daemon, const char *uuid, const char *device);
 
 // Pointers, in table and ledger.
 guint vf_daemon_point(VfDaemon *daemon, guint pool, const char *uuid, const char *device,

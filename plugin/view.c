@@ -31,9 +31,17 @@ static json_t *time_json(gint64 microseconds)
     return json_string(text);
 }
 
+// Names of files and interfaces need not be UTF-8.
+static json_t *text_json(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+    return json_string(valid);
+}
+
 static json_t *text_or_null(const char *text)
 {
-    return text != NULL ? json_string(text) : json_null();
+    return text != NULL ? text_json(text) : json_null();
 }
 
 json_t *vf_view_lease(const VfDaemon *daemon, const VfLease *lease)
@@ -104,7 +112,7 @@ static json_t *settings_json(const VfSettings *settings)
         g_autofree char *value = vf_settings_get(settings, vf_settings_keys[i]);
 
         if (value != NULL)
-            json_object_set_new(object, vf_settings_keys[i], json_string(value));
+            json_object_set_new(object, vf_settings_keys[i], text_json(value));
     }
     return object;
 }
@@ -120,8 +128,8 @@ json_t *vf_view_pool(const VfDaemon *daemon, guint number)
         json_array_append_new(pfs, pf_json(g_ptr_array_index(pool->pfs, i)));
     for (guint s = 0; s < pool->slots->len; s++)
         leased += vf_allocator_at(daemon->allocator, number, s) != NULL;
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "name",
-                     config->name, "file", config->file, "growth",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "name",
+                     config->name, "file", text_json(config->file), "growth",
                      config->growth == VF_GROWTH_GROW ? "grow" : "static", "count",
                      config->count != VF_UNSET ? json_integer(config->count) : json_null(), "max",
                      config->max != VF_UNSET ? json_integer(config->max) : json_null(), "settings",
@@ -207,7 +215,7 @@ json_t *vf_view_domains(const VfDaemon *daemon)
 static void append_text(json_t *array, const char *text)
 {
     if (text != NULL)
-        json_array_append_new(array, json_string(text));
+        json_array_append_new(array, text_json(text));
 }
 
 static json_t *problems_json(const VfDaemon *daemon)
@@ -217,8 +225,9 @@ static json_t *problems_json(const VfDaemon *daemon)
     append_text(array, daemon->config_error);
     append_text(array, daemon->ledger_note);
     append_text(array, daemon->storage_error);
+    append_text(array, daemon->assignments_error);
     for (guint i = 0; i < daemon->orphans->len; i++)
-        append_text(array, g_ptr_array_index(daemon->orphans, i));
+        append_text(array, ((VfOrphan *)g_ptr_array_index(daemon->orphans, i))->problem);
     for (guint p = 0; p < daemon->inventory->pools->len; p++)
         append_text(array, vf_daemon_pool(daemon, p)->problem);
     for (guint i = 0; i < daemon->inventory->pfs->len; i++)
