@@ -23,6 +23,7 @@ typedef struct {
     guint pool_number;
     gboolean rendered; // the XML names a function for it
     gboolean granted;  // by this call
+    gboolean touched;  // its function was readied, or part of that
     VfSettings settings;
     VfPciAddr address; // that the XML names
 } Wish;
@@ -164,9 +165,11 @@ static void set_not_usable(VfDaemon *daemon, const Wish *wish, const char *domai
     g_autofree char *name = vf_inventory_name(slot);
     const char *reason = aside != NULL ? aside : slot->pf->problem;
 
+    if (reason == NULL)
+        reason = vf_daemon_pool(daemon, wish->pool_number)->problem;
     g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
                 "domain '%s', device '%s': %s cannot be given out: %s", domain, wish->device, name,
-                reason != NULL ? reason : "its pool has a problem");
+                reason);
 }
 
 static void set_taken(VfDaemon *daemon, const Wish *wish, const VfLease *holder, const char *domain,
@@ -288,12 +291,13 @@ static void undo(Prepare *prepare)
                 : NULL;
 
         if (lease != NULL && lease->state == VF_LEASE_PREPARING) {
-            if (wish->granted || !lease->reserved)
+            if (wish->touched)
+                vf_release_begin(daemon, lease);
+            else if (wish->granted || !lease->reserved)
                 vf_daemon_drop(daemon, lease);
             else
                 vf_daemon_keep(daemon, lease, VF_LEASE_RESERVED, NULL);
         }
-        wish->granted = FALSE;
     }
 }
 
@@ -338,6 +342,11 @@ static void finish(Prepare *prepare)
                         "start it again",
                         prepare->domain->name, wish->device,
                         daemon->storage_error ? daemon->storage_error : "the pools changed");
+        else if (lease->state != VF_LEASE_PREPARING)
+            g_set_error(&prepare->error, VF_ERROR, VF_ERROR_STATE,
+                        "domain '%s', device '%s': it was released while it started" VF_REMEDY
+                        "start it again",
+                        prepare->domain->name, wish->device);
         else if (vf_daemon_keep(daemon, lease, VF_LEASE_READY, &prepare->error))
             vf_domains_queue_pointing(daemon->domains, lease->pool, lease->slot, lease->uuid);
     }
@@ -346,7 +355,7 @@ static void finish(Prepare *prepare)
 
 // ---- readying
 
-static void decide(Prepare *prepare);
+static void decide_again(gpointer data);
 
 static void readied(VfWork *work, const GError *error, gpointer data)
 {
@@ -377,7 +386,7 @@ static void readied(VfWork *work, const GError *error, gpointer data)
     prepare->retry = FALSE;
     g_clear_error(&prepare->error);
     undo(prepare);
-    decide(prepare);
+    decide_again(prepare);
 }
 
 static void ready_all(Prepare *prepare)
@@ -386,18 +395,14 @@ static void ready_all(Prepare *prepare)
 
     prepare->jobs = prepare->wishes->len;
     for (guint i = 0; i < prepare->wishes->len; i++) {
-        const Wish *wish = &g_array_index(prepare->wishes, Wish, i);
+        Wish *wish = &g_array_index(prepare->wishes, Wish, i);
         VfLease *lease = vf_allocator_find(daemon->allocator, prepare->domain->uuid, wish->device);
 
+        wish->touched = TRUE;
         vf_work_prepare(daemon, lease, wish->rendered ? &wish->address : NULL, readied, prepare);
     }
     if (prepare->wishes->len == 0)
         finish(prepare);
-}
-
-static void decide_again(gpointer data)
-{
-    decide(data);
 }
 
 static void decide(Prepare *prepare)
@@ -422,6 +427,40 @@ static void decide(Prepare *prepare)
     }
 }
 
+// The pools may be others since: wishes name pools and slots by number.
+static void decide_again(gpointer data)
+{
+    Prepare *prepare = data;
+
+    g_array_set_size(prepare->wishes, 0);
+    if (find_wishes(prepare, &prepare->error))
+        decide(prepare);
+    else
+        finish(prepare);
+}
+
+static gboolean has_uuid(const VfDomain *domain, GError **error)
+{
+    if (domain->uuid[0] != '\0')
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "domain '%s': its XML has no <uuid>",
+                domain->name);
+    return FALSE;
+}
+
+// A PF without a driver when the daemon started may have one by now; no event told.
+static void refresh_if_troubled(VfDaemon *daemon)
+{
+    gboolean trouble = FALSE;
+
+    for (guint i = 0; i < daemon->inventory->pools->len; i++)
+        trouble |= vf_daemon_pool(daemon, i)->problem != NULL;
+    for (guint i = 0; i < daemon->inventory->pfs->len; i++)
+        trouble |= ((VfInvPf *)g_ptr_array_index(daemon->inventory->pfs, i))->problem != NULL;
+    if (trouble && vf_daemon_refresh(daemon))
+        vf_domains_resync(daemon->domains);
+}
+
 void vf_lifecycle_prepare(VfDaemon *daemon, const char *xml, gsize length, VfAnswered answered,
                           gpointer data)
 {
@@ -433,7 +472,9 @@ void vf_lifecycle_prepare(VfDaemon *daemon, const char *xml, gsize length, VfAns
     prepare->wishes = g_array_new(FALSE, FALSE, sizeof(Wish));
     g_array_set_clear_func(prepare->wishes, wish_clear);
     prepare->domain = vf_domain_parse(xml, length, &prepare->error);
-    if (prepare->domain == NULL || !find_wishes(prepare, &prepare->error)) {
+    refresh_if_troubled(daemon);
+    if (prepare->domain == NULL || !has_uuid(prepare->domain, &prepare->error) ||
+        !find_wishes(prepare, &prepare->error)) {
         answered(prepare->error, data);
         prepare_free(prepare);
         return;
@@ -498,7 +539,7 @@ static gboolean adopt(VfDaemon *daemon, const char *xml, gsize length, VfLeaseSt
                       GError **error)
 {
     g_autoptr(VfDomain) domain = vf_domain_parse(xml, length, error);
-    gboolean ok = domain != NULL;
+    gboolean ok = domain != NULL && has_uuid(domain, error);
 
     for (guint i = 0; ok && i < domain->hostdevs->len; i++)
         ok = adopt_hostdev(daemon, domain, &g_array_index(domain->hostdevs, VfHostdev, i), state,

@@ -40,7 +40,8 @@ void vf_lifecycle_inactive(VfDaemon *daemon, const char *uuid, guint64 generatio
 // after `generation`, reserved, or young enough to be starting.
 void vf_lifecycle_sweep(VfDaemon *daemon, GHashTable *active, guint64 generation);
 
-// After a restart: goes on with what a killed daemon had begun (resets of released functions).
+// Goes on with resets of released functions that nobody does: a daemon was killed meanwhile, or
+// their end could not be written. Called at start and now and then.
 void vf_lifecycle_recover(VfDaemon *daemon);
 
 // TRUE between a domain's prepare and its started or release.

@@ -60,6 +60,7 @@ static void released(VfWork *work, const GError *error, gpointer data)
         if (work->held)
             vf_daemon_quarantine(daemon, pool, slot, error->message);
     }
+    vf_daemon_drop_orphans(daemon, work->provision->domain, work->provision->device);
     wake_parked(daemon);
 }
 
@@ -123,6 +124,7 @@ void vf_lifecycle_release(VfDaemon *daemon, const char *uuid, VfAnswered answere
     Release *release = g_new(Release, 1);
 
     *release = (Release){daemon, g_strdup(uuid), answered, data};
+    vf_daemon_drop_orphans(daemon, uuid, NULL);
     begin_all(daemon, uuid);
     release_check(release);
 }
@@ -173,10 +175,11 @@ void vf_lifecycle_recover(VfDaemon *daemon)
 {
     g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
 
-    for (guint i = 0; i < leases->len; i++) {
+    gboolean idle = vf_lanes_busy(daemon->lanes) == 0;
+
+    for (guint i = 0; idle && i < leases->len; i++) {
         VfLease *lease = g_ptr_array_index(leases, i);
 
-        // The reset was cut short with the daemon; once more does no harm.
         if (lease->state == VF_LEASE_RELEASING)
             vf_work_release(daemon, lease, released, NULL);
     }

@@ -8,29 +8,33 @@
 #include "error.h"
 #include "sriov.h"
 
-static gboolean pf_has_owner(const VfDaemon *daemon, const VfPciAddr *pf, const char *but_uuid,
-                             const char *but_device)
+// TRUE when the lease's function is, or may be, in use by another domain than `uuid`. Of that
+// domain itself, what is being prepared has no owner yet: the first of its jobs makes the VFs for
+// all.
+static gboolean is_owner(const VfLease *lease, const char *uuid)
 {
-    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
-
-    for (guint i = 0; i < leases->len; i++) {
-        const VfLease *lease = g_ptr_array_index(leases, i);
-        const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
-
-        if (!vf_pciaddr_equal(&slot->pf->pci.address, pf) || lease->state == VF_LEASE_RESERVED)
-            continue;
-        if (g_strcmp0(lease->uuid, but_uuid) != 0 || g_strcmp0(lease->device, but_device) != 0)
-            return TRUE;
-    }
-    return FALSE;
+    if (lease->state == VF_LEASE_RESERVED)
+        return FALSE;
+    return lease->state != VF_LEASE_PREPARING || g_strcmp0(lease->uuid, uuid) != 0;
 }
 
 static void begin(gpointer data)
 {
     VfWork *work = data;
     VfProvision *p = work->provision;
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(work->daemon->allocator, NULL);
 
-    p->may_recreate = !pf_has_owner(work->daemon, &p->pf, p->domain, p->device);
+    p->may_recreate = TRUE;
+    for (guint i = 0; i < leases->len; i++) {
+        const VfLease *lease = g_ptr_array_index(leases, i);
+        const VfSlot *slot = vf_daemon_slot(work->daemon, lease->pool, lease->slot);
+
+        if (!vf_pciaddr_equal(&slot->pf->pci.address, &p->pf))
+            continue;
+        p->count = MAX(p->count, slot->index + 1);
+        if (is_owner(lease, p->domain))
+            p->may_recreate = FALSE;
+    }
 }
 
 static void run(gpointer data)
