@@ -247,6 +247,10 @@ static gboolean read_request(VfRequest *request, VfDaemon *daemon, json_t *json,
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "init: %s", where.text);
         return FALSE;
     }
+    if (names != NULL && !json_is_array(names)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "init: pools is no array of names");
+        return FALSE;
+    }
     if (*bitstream != NULL && !g_path_is_absolute(*bitstream)) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "init: bitstream '%.40s' is no absolute path",
                     *bitstream);

@@ -50,6 +50,16 @@ static gboolean valid_device(const char *name)
            strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-") == length;
 }
 
+// As libvirt has them, and as they go into lines of logs and answers.
+static gboolean valid_domain_name(const char *name)
+{
+    gboolean valid = strlen(name) <= 255;
+
+    for (const char *p = name; valid && *p != '\0'; p++)
+        valid = !g_ascii_iscntrl(*p);
+    return valid;
+}
+
 // Reads {"domain","device","pool","name"?}; the strings belong to `json`.
 static gboolean read_request(json_t *json, const char **uuid, const char **device,
                              const char **pool, const char **name, GError **error)
@@ -74,6 +84,12 @@ static gboolean read_request(json_t *json, const char **uuid, const char **devic
                     "lease: '%.40s' is no device name" VF_REMEDY
                     "1 to 32 letters, digits, '_' and '-', a letter or digit first",
                     *device);
+        return FALSE;
+    }
+    if (!valid_domain_name(*name)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "lease: name is no domain's name" VF_REMEDY
+                    "give up to 255 bytes without control characters");
         return FALSE;
     }
     return TRUE;

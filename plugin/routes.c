@@ -11,15 +11,21 @@
 #include "openapi.h"
 #include "view.h"
 
+static void refresh(VfDaemon *daemon)
+{
+    if (vf_daemon_refresh(daemon))
+        vf_domains_resync(daemon->domains);
+}
+
 static void get_status(VfRequest *request, gpointer daemon)
 {
-    vf_daemon_refresh(daemon);
+    refresh(daemon);
     vf_request_reply_json(request, 200, vf_view_status(daemon));
 }
 
 static void get_pools(VfRequest *request, gpointer daemon)
 {
-    vf_daemon_refresh(daemon);
+    refresh(daemon);
     vf_request_reply_json(request, 200, json_pack("{s:o}", "pools", vf_view_pools(daemon)));
 }
 
@@ -43,7 +49,7 @@ static void get_pool(VfRequest *request, gpointer data)
     VfDaemon *daemon = data;
     guint number;
 
-    vf_daemon_refresh(daemon);
+    refresh(daemon);
     if (require_pool(request, daemon, vf_request_segment(request, 0), &number) != NULL)
         vf_request_reply_json(request, 200, vf_view_pool(daemon, number));
 }
@@ -55,7 +61,7 @@ static void get_functions(VfRequest *request, gpointer data)
     json_t *functions;
     guint number;
 
-    vf_daemon_refresh(daemon);
+    refresh(daemon);
     if (only != NULL && require_pool(request, daemon, only, &number) == NULL)
         return;
     functions = json_array();
