@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The allocator's table. Invariant: pressure[slot] is the number of pointers while the slot is
-// usable and unleased, else TAKEN; so a choice is one scan over a few hundred 16-bit numbers.
+// The allocator's table. Invariant: pressure[slot] is the number of pointers (TAKEN - 1 when there
+// are more) while the slot is usable and unleased, else TAKEN; so a choice is one scan over a few
+// hundred 16-bit numbers.
 
 #include "allocator.h"
 
@@ -13,7 +14,7 @@ typedef struct {
     guint n_slots;
     guint n_free;
     guint16 *pressure;
-    guint16 *pointers;
+    guint *pointers;
     gboolean *unusable;
     VfLease **leases;
 } Pool;
@@ -92,7 +93,7 @@ guint vf_allocator_add_pool(VfAllocator *allocator, guint n_slots)
 
     pool->n_slots = pool->n_free = n_slots;
     pool->pressure = g_new0(guint16, n_slots);
-    pool->pointers = g_new0(guint16, n_slots);
+    pool->pointers = g_new0(guint, n_slots);
     pool->unusable = g_new0(gboolean, n_slots);
     pool->leases = g_new0(VfLease *, n_slots);
     g_ptr_array_add(allocator->pools, pool);
@@ -105,7 +106,7 @@ static void settle(Pool *pool, guint slot)
     gboolean was_free = pool->pressure[slot] != TAKEN;
     gboolean is_free = !pool->unusable[slot] && pool->leases[slot] == NULL;
 
-    pool->pressure[slot] = is_free ? pool->pointers[slot] : TAKEN;
+    pool->pressure[slot] = is_free ? (guint16)MIN(pool->pointers[slot], TAKEN - 1) : TAKEN;
     if (is_free && !was_free)
         pool->n_free++;
     else if (!is_free && was_free)
@@ -258,12 +259,10 @@ GPtrArray *vf_allocator_leases(const VfAllocator *allocator, const char *uuid)
 }
 
 // The choice of vf_allocator_point() while the slots to avoid are out of the way.
-static guint choose_pointer(const Pool *pool, const VfLease *lease, const VfPointer *pointer)
+static guint choose_pointer(const Pool *pool, const VfPointer *pointer)
 {
     guint slot;
 
-    if (lease != NULL && !pool->unusable[lease->slot])
-        return lease->slot;
     if (pointer != NULL && pool->pressure[pointer->slot] != TAKEN)
         return pointer->slot;
     slot = least_pressed(pool->pressure, pool->n_slots);
@@ -283,14 +282,15 @@ guint vf_allocator_point(VfAllocator *allocator, guint pool_number, const char *
     VfLease *lease = g_hash_table_lookup(allocator->leases, key);
     VfPointer *pointer = find_pointer(allocator, key, pool_number);
     g_autofree gboolean *was_unusable = g_new(gboolean, n_avoid + 1);
+    // Its own lease counts even where nothing is given out any more: it could start on no other.
+    gboolean own = lease != NULL && lease->pool == pool_number;
 
     for (guint i = 0; i < n_avoid; i++) {
+        own = own && lease->slot != avoid[i];
         was_unusable[i] = pool->unusable[avoid[i]];
         vf_allocator_set_usable(allocator, pool_number, avoid[i], FALSE);
     }
-    if (lease != NULL && lease->pool != pool_number)
-        lease = NULL;
-    guint slot = choose_pointer(pool, lease, pointer);
+    guint slot = own ? lease->slot : choose_pointer(pool, pointer);
     for (guint i = n_avoid; i-- > 0;)
         vf_allocator_set_usable(allocator, pool_number, avoid[i], !was_unusable[i]);
     if (slot == VF_NO_SLOT)
