@@ -142,6 +142,8 @@ static void print_lines(const VfDoctor *doctor)
 static void print_for_people(const VfCli *cli, const VfDoctor *doctor)
 {
     static const VfColor colors[] = {VF_GREEN, VF_YELLOW, VF_RED};
+    guint problems = vf_doctor_count(doctor, VF_FINDING_PROBLEM);
+    guint warnings = vf_doctor_count(doctor, VF_FINDING_WARNING);
     const char *object = "";
 
     for (guint i = 0; i < doctor->findings->len; i++) {
@@ -160,8 +162,8 @@ static void print_for_people(const VfCli *cli, const VfDoctor *doctor)
             vf_text_wrap("             remedy: ", "               ", finding->remedy);
         fputs(remedy, stdout);
     }
-    printf("\n%u problems, %u warnings\n", vf_doctor_count(doctor, VF_FINDING_PROBLEM),
-           vf_doctor_count(doctor, VF_FINDING_WARNING));
+    printf("\n%u problem%s, %u warning%s\n", problems, problems == 1 ? "" : "s", warnings,
+           warnings == 1 ? "" : "s");
 }
 
 // Runs all checks. A configuration that cannot be read is a finding; the host is checked anyway.
@@ -217,7 +219,7 @@ static const GOptionEntry options[] = {
     {"config", 'c', 0, G_OPTION_ARG_FILENAME, &config_directory,
      "Read pools from here instead of " VF_SYSCONFDIR "/virtfn", "DIR"},
     {"root", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &root, "Look below DIR", "DIR"},
-    {NULL},
+    G_OPTION_ENTRY_NULL,
 };
 
 const VfCommand vf_command_doctor = {

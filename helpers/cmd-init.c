@@ -118,7 +118,7 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 static const GOptionEntry options[] = {
     {"bitstream", 'b', 0, G_OPTION_ARG_FILENAME, &bitstream,
      "Load this file into the card before its functions are made", "FILE"},
-    {NULL},
+    G_OPTION_ENTRY_NULL,
 };
 
 const VfCommand vf_command_init = {

@@ -131,7 +131,7 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 
 static const GOptionEntry options[] = {
     {"in-place", 'i', 0, G_OPTION_ARG_NONE, &in_place, "Replace FILE by the result", NULL},
-    {NULL},
+    G_OPTION_ENTRY_NULL,
 };
 
 const VfCommand vf_command_render = {

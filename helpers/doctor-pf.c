@@ -72,6 +72,15 @@ static gboolean last_bus(const Patient *patient, guint64 *bus)
     return read_number(patient, "../subordinate_bus_number", bus);
 }
 
+// ARI of the hierarchy. The capability has the bit in the lowest PF of a device only (PCIe,
+// SR-IOV Control), the kernel tells it for every device.
+static gboolean has_ari(const Patient *patient)
+{
+    guint64 enabled;
+
+    return read_number(patient, "ari_enabled", &enabled) ? enabled != 0 : patient->pf->pci.cap.ari;
+}
+
 // Where the last function would be. Without ARI a function of the PF's own bus is reached only
 // as function 0 to 7 of the PF's device (PCIe section 6.13).
 static void check_addresses(Patient *patient)
@@ -95,7 +104,7 @@ static void check_addresses(Patient *patient)
                       "switch on SR-IOV and ARI in the firmware setup, or boot with "
                       "pci=assign-busses",
                       patient->pf->limit - 1, last.bus, (guint)bus);
-    else if (!cap->ari && first.bus == pf->bus && last.device != pf->device)
+    else if (!has_ari(patient) && first.bus == pf->bus && last.device != pf->device)
         vf_doctor_add(patient->doctor, VF_FINDING_PROBLEM, "ari", patient->name,
                       "ARI is off, so functions beyond device %02x cannot be reached" VF_REMEDY
                       "switch on ARI in the firmware setup, or use a slot whose port has it",
@@ -103,7 +112,7 @@ static void check_addresses(Patient *patient)
     else
         vf_doctor_add(patient->doctor, VF_FINDING_OK, "buses", patient->name,
                       "the functions fit on buses %02x to %02x, ARI is %s", first.bus, last.bus,
-                      cap->ari ? "on" : "off");
+                      has_ari(patient) ? "on" : "off");
 }
 
 // Other devices in a function's group, "0000:01:10.0, 0000:01:10.2"; NULL when it is alone.

@@ -31,7 +31,7 @@ static const GOptionEntry common_options[] = {
     {"no-color", 0, 0, G_OPTION_ARG_NONE, &given.no_color, "Print without colours", NULL},
     {"help", 'h', 0, G_OPTION_ARG_NONE, &given.help, "Print help and exit", NULL},
     {"version", 'V', 0, G_OPTION_ARG_NONE, &given.version, "Print the version and exit", NULL},
-    {NULL},
+    G_OPTION_ENTRY_NULL,
 };
 
 VfClient *vf_cli_connect(const VfCli *cli)

@@ -24,7 +24,7 @@ typedef struct {
     const char *arguments;       // "[FILE]", as the help shows them
     const char *summary;         // one line, lower case, no full stop
     const char *details;         // whole lines below the options in `virtfn help NAME`
-    const GOptionEntry *options; // ends with {NULL}; NULL = none of its own
+    const GOptionEntry *options; // ends with G_OPTION_ENTRY_NULL; NULL = none of its own
     guint min_args, max_args;
 
     // Exit code 0 for TRUE, 2 for an error of the domain G_OPTION_ERROR, 1 for everything else.

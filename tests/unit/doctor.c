@@ -4,6 +4,9 @@
 // themselves run on fixture trees in tests/bats/doctor.bats.
 
 #include "../../helpers/doctor.h"
+#include <glib/gstdio.h>
+#include <string.h>
+
 #include "../../helpers/doctor-text.h"
 #include "pciaddr.h"
 
@@ -116,6 +119,45 @@ static void test_network(void)
     g_assert_true(vf_pciaddr_equal(&g_array_index(addresses, VfPciAddr, 0), &wanted));
 }
 
+// The capability offers more than driver or firmware allow: only the attribute tells.
+static void test_firmware_limit(void)
+{
+    g_autofree char *root = g_dir_make_tmp("virtfn-doctor-XXXXXX", NULL);
+    g_autofree char *directory = g_build_filename(root, "sys/bus/pci/devices/0000:01:00.0", NULL);
+    g_autofree char *file = g_build_filename(directory, "sriov_totalvfs", NULL);
+    char driver[] = "igb";
+    VfInvPf pf = {.pci = {.address = {0, 1, 0, 0}, .cap = {.total_vfs = 64}},
+                  .limit = 16,
+                  .driver = driver};
+    VfDoctor doctor;
+    gboolean found = FALSE;
+
+    g_assert_cmpint(g_mkdir_with_parents(directory, 0755), ==, 0);
+    g_assert_true(g_file_set_contents(file, "8\n", -1, NULL));
+    vf_doctor_init(&doctor, root);
+    vf_doctor_check_pf(&doctor, &pf);
+    for (guint i = 0; i < doctor.findings->len; i++) {
+        const VfFinding *finding = doctor.findings->pdata[i];
+
+        if (g_strcmp0(finding->check, "limit") != 0)
+            continue;
+        found = TRUE;
+        g_assert_cmpint(finding->level, ==, VF_FINDING_PROBLEM);
+        g_assert_cmpstr(finding->what, ==,
+                        "driver or firmware allow 8 functions, the device could have 64, the pools "
+                        "want 16");
+        g_assert_true(g_str_has_prefix(finding->remedy, "raise the limit in the card's firmware"));
+    }
+    g_assert_true(found);
+    vf_doctor_clear(&doctor);
+    g_unlink(file);
+    while (strlen(directory) > strlen(root)) {
+        g_rmdir(directory);
+        *strrchr(directory, '/') = '\0';
+    }
+    g_rmdir(root);
+}
+
 static void test_kernel(void)
 {
     static const struct {
@@ -142,6 +184,7 @@ int main(int argc, char **argv)
     g_test_add_func("/doctor/sysfs-conf", test_sysfs_conf);
     g_test_add_func("/doctor/modprobe", test_modprobe);
     g_test_add_func("/doctor/network", test_network);
+    g_test_add_func("/doctor/firmware-limit", test_firmware_limit);
     g_test_add_func("/doctor/kernel", test_kernel);
     return g_test_run();
 }
