@@ -7,6 +7,8 @@
 #include "domxml.h"
 
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define QMP_DIR "/run/virtfn/q,mp"
@@ -15,8 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void demand(gboolean holds, const char *what)
 {
-    if (!holds)
-        g_error("not true: %s", what);
+    if (!holds) {
+        fprintf(stderr, "not true: %s\n", what);
+        abort(); // g_error() raises SIGTRAP, which libFuzzer does not turn into a finding
+    }
 }
 
 static VfPciAddr made_up(guint i)
@@ -91,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_autoptr(VfDomain) domain = vf_domain_parse(xml, size, &error);
 
     if (domain == NULL) {
-        demand(strstr(error->message, "cannot be located") == NULL,
+        demand(!g_str_has_prefix(error->message, "domain XML: markup"),
                "libxml2 and the scanner see the same elements");
         return 0;
     }
