@@ -5,6 +5,7 @@
 
 MAN_PAGES := \
 	virtfn-domain.5 \
+	virtfn-hooks.7 \
 	virtfn.8 \
 	virtfn.conf.5
 
