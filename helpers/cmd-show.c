@@ -90,8 +90,11 @@ static json_t *select_by(const json_t *objects, const char *key, const char *val
     json_t *found = json_array(), *object;
     size_t i;
 
-    json_array_foreach(objects, i, object) if (strcmp(vf_cell_text(object, key), value) == 0)
-        json_array_append(found, object);
+    json_array_foreach(objects, i, object)
+    {
+        if (strcmp(vf_cell_text(object, key), value) == 0)
+            json_array_append(found, object);
+    }
     return found;
 }
 
@@ -154,6 +157,26 @@ static gboolean show_function(const VfCli *cli, VfClient *client, const char *na
     return TRUE;
 }
 
+// Adds what a domain holds to its object.
+static gboolean add_leases(VfClient *client, json_t *domain, GError **error)
+{
+    json_t *answer = vf_client_get(client, "/v1/leases", NULL, error), *held, *lease;
+    size_t i;
+
+    if (answer == NULL)
+        return FALSE;
+    held = json_array();
+    json_array_foreach(json_object_get(answer, "leases"), i, lease)
+    {
+        if (strcmp(vf_cell_text(json_object_get(lease, "domain"), "uuid"),
+                   vf_cell_text(domain, "uuid")) == 0)
+            json_array_append(held, lease);
+    }
+    json_object_set_new(domain, "leases", held);
+    json_decref(answer);
+    return TRUE;
+}
+
 // A pool or a domain: one resource of the API that may be missing.
 static gboolean show_resource(const VfCli *cli, VfClient *client, const char *collection,
                               const char *name, gboolean *found, GError **error)
@@ -170,13 +193,15 @@ static gboolean show_resource(const VfCli *cli, VfClient *client, const char *co
         g_propagate_error(error, g_steal_pointer(&cause));
         return FALSE;
     }
+    gboolean ok =
+        cli->json || strcmp(collection, "domain") != 0 || add_leases(client, object, error);
     *found = TRUE;
-    if (cli->json)
+    if (ok && cli->json)
         fputs(text, stdout);
-    else
+    else if (ok)
         print_object(cli, collection, object);
     json_decref(object);
-    return TRUE;
+    return ok;
 }
 
 static gboolean show(const VfCli *cli, const char *name, gboolean *found, GError **error)

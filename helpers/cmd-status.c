@@ -128,8 +128,10 @@ static guint count_state(const json_t *functions, const char *state)
     guint count = 0;
     size_t i;
 
-    json_array_foreach(functions, i, function) count +=
-        strcmp(vf_cell_text(function, "state"), state) == 0;
+    json_array_foreach(functions, i, function)
+    {
+        count += strcmp(vf_cell_text(function, "state"), state) == 0;
+    }
     return count;
 }
 
@@ -192,8 +194,11 @@ static gboolean is_shown(const json_t *pools, const char *problem)
     {
         if (strcmp(vf_cell_text(pool, "problem"), problem) == 0)
             return TRUE;
-        json_array_foreach(json_object_get(pool, "pfs"), p,
-                           pf) if (strcmp(vf_cell_text(pf, "problem"), problem) == 0) return TRUE;
+        json_array_foreach(json_object_get(pool, "pfs"), p, pf)
+        {
+            if (strcmp(vf_cell_text(pf, "problem"), problem) == 0)
+                return TRUE;
+        }
     }
     return FALSE;
 }

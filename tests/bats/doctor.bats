@@ -56,7 +56,7 @@ doctor() {
 
 # What is not ok, as "LEVEL CHECK OBJECT" lines.
 complaints() {
-    doctor "$@" | grep -v '^ok' | cut -f 1-3 | tr '\t' ' '
+    doctor | grep -v '^ok' | cut -f 1-3 | tr '\t' ' '
 }
 
 # expect_only "LEVEL CHECK OBJECT" [TEXT]: this finding and no other, its text or remedy with TEXT.
@@ -88,7 +88,7 @@ expect_only() {
 }
 
 @test "each finding that is not ok has a remedy" {
-    rm -r "$root/etc" "$root/run" "$root/proc" "$root/sys/kernel"
+    rm -r "${root:?}/etc" "${root:?}/run" "${root:?}/proc" "${root:?}/sys/kernel"
     stop_peer
     PEER_PID=
     run -1 doctor
@@ -98,21 +98,21 @@ expect_only() {
 # The host
 
 @test "iommu: off for want of an argument" {
-    rm -r "$root/sys/kernel/iommu_groups"
+    rm -r "${root:?}/sys/kernel/iommu_groups"
     put proc/cmdline 'root=/dev/vda1'
     run -1 doctor
     [[ $output == *'add intel_iommu=on to the kernel command line'* ]]
 }
 
 @test "iommu: off in the firmware" {
-    rm -r "$root/sys/kernel/iommu_groups"
+    rm -r "${root:?}/sys/kernel/iommu_groups"
     expect_only 'problem iommu host' 'switch on VT-d in the firmware setup and reboot'
     put proc/cpuinfo 'vendor_id	: AuthenticAMD'
     expect_only 'problem iommu host' 'AMD-Vi'
 }
 
 @test "iommu: switched off" {
-    rm -r "$root/sys/kernel/iommu_groups"
+    rm -r "${root:?}/sys/kernel/iommu_groups"
     put proc/cmdline 'root=/dev/vda1 amd_iommu=off'
     expect_only 'problem iommu host' 'remove amd_iommu=off from the kernel command line'
 }
@@ -123,11 +123,11 @@ expect_only() {
 }
 
 @test "vfio: loaded, loadable, built in, missing" {
-    rm -r "$root/sys/bus/pci/drivers/vfio-pci"
+    rm -r "${root:?}/sys/bus/pci/drivers/vfio-pci"
     expect_only 'problem vfio host' 'kernel 6.1.0-40-amd64 has no vfio-pci'
     put lib/modules/6.1.0-40-amd64/modules.dep 'kernel/drivers/vfio/pci/vfio-pci.ko: kernel/drivers/vfio/vfio.ko'
     expect_only ''
-    rm "$root/lib/modules/6.1.0-40-amd64/modules.dep"
+    rm "${root:?}/lib/modules/6.1.0-40-amd64/modules.dep"
     put lib/modules/6.1.0-40-amd64/modules.builtin 'kernel/drivers/vfio/pci/vfio-pci.ko'
     expect_only ''
 }
@@ -141,10 +141,10 @@ expect_only() {
     put proc/version_signature 'Ubuntu 6.17.0-5.5-generic 6.17.0'
     put proc/version 'Linux version 6.17.0-5-generic'
     expect_only ''
-    rm "$root/proc/version_signature"
+    rm "${root:?}/proc/version_signature"
     put proc/sys/kernel/osrelease 6.16.0
     expect_only 'warning kernel host' 'kernel 6.16.0 may open'
-    rm "$root/proc/version" "$root/proc/sys/kernel/osrelease"
+    rm "${root:?}/proc/version" "${root:?}/proc/sys/kernel/osrelease"
     expect_only 'warning kernel host' 'of unknown version'
 }
 
@@ -153,7 +153,7 @@ expect_only() {
 @test "hook: missing, not executable" {
     chmod 0644 "$root/etc/libvirt/hooks/qemu.d/50-virtfn"
     expect_only 'problem hook host' 'chmod 0755'
-    rm "$root/etc/libvirt/hooks/qemu.d/50-virtfn"
+    rm "${root:?}/etc/libvirt/hooks/qemu.d/50-virtfn"
     expect_only 'problem hook host' 'guests start without virtfn'
 }
 
@@ -171,7 +171,7 @@ expect_only() {
     expect_only 'problem apparmor host'
     put etc/apparmor.d/local/abstractions/libvirt-qemu "$(<"$BATS_TEST_TMPDIR/rule")"
     expect_only ''
-    rm "$root/etc/apparmor.d/local/abstractions/libvirt-qemu"
+    rm "${root:?}/etc/apparmor.d/local/abstractions/libvirt-qemu"
     put etc/apparmor.d/abstractions/libvirt-qemu '  include if exists <abstractions/libvirt-qemu.d>'
     expect_only ''
 }
@@ -190,12 +190,12 @@ expect_only() {
 }
 
 @test "config: none" {
-    rm -r "$root/etc/virtfn"
+    rm -r "${root:?}/etc/virtfn"
     expect_only 'warning pool host' virtfn.conf
 }
 
 @test "config: a PF in no pool is left alone" {
-    rm -r "$root/etc/virtfn"
+    rm -r "${root:?}/etc/virtfn"
     run -0 doctor
     [[ $output == *$'ok\tpf\t0000:01:00.0\teno1, 8086:10c9 with up to 7 functions, in no pool: left alone'* ]]
 }
@@ -273,15 +273,15 @@ expect_only() {
 }
 
 @test "groups: functions share one" {
-    rm "$device"/virtfn*
-    rm -r "$root"/sys/bus/pci/devices/0000:01:10.*
+    rm "${device:?}"/virtfn*
+    rm -r "${root:?}"/sys/bus/pci/devices/0000:01:10.*
     add_function 0 30
     add_function 1 30
     expect_only 'problem groups 0000:01:00.0' '0000:01:10.0 shares its IOMMU group with 0000:01:10.2'
 }
 
 @test "groups: unknown without functions" {
-    rm "$device"/virtfn*
+    rm "${device:?}"/virtfn*
     run -0 doctor
     [[ $output == *'IOMMU groups are known when functions exist'* ]]
 }
@@ -335,7 +335,7 @@ expect_only() {
 @test "sysfsutils: by address or by interface" {
     put etc/sysfs.conf 'bus/pci/devices/0000:01:00.0/sriov_numvfs = 4'
     expect_only 'warning sysfsutils 0000:01:00.0' /etc/sysfs.conf
-    rm "$root/etc/sysfs.conf"
+    rm "${root:?}/etc/sysfs.conf"
     put etc/sysfs.d/vfs.conf 'class/net/eno1/device/sriov_numvfs=4'
     expect_only 'warning sysfsutils 0000:01:00.0' /etc/sysfs.d/vfs.conf
 }
@@ -374,7 +374,7 @@ expect_only() {
 
 @test "--json: findings and their numbers" {
     put sys/class/net/eno1/carrier 0
-    rm "$root/etc/libvirt/hooks/qemu.d/50-virtfn"
+    rm "${root:?}/etc/libvirt/hooks/qemu.d/50-virtfn"
     doctor --json >"$BATS_TEST_TMPDIR/out" || [[ $? -eq 1 ]]
     jq -e '.problems == 1 and .warnings == 1 and
         (.findings | length == 13 and all(has("level") and has("check") and has("object") and
