@@ -77,6 +77,7 @@ LIB_SOURCES := \
 	plugin/ledger.c \
 	plugin/lifecycle.c \
 	plugin/netmsg.c \
+	plugin/nodedev.c \
 	plugin/numvfs.c \
 	plugin/nvme.c \
 	plugin/pci.c \
@@ -130,6 +131,7 @@ include hooks/hooks.mk
 include man/man.mk
 include plugin/install.mk
 include plugin/plugin.mk
+include tests/check.mk
 include tests/fuzz/fuzz.mk
 include tests/lib/fake.mk
 include xml-templates/templates.mk

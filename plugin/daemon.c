@@ -12,6 +12,7 @@
 #include "error.h"
 #include "io.h"
 #include "log.h"
+#include "nodedev.h"
 #include "sriov.h"
 #include "virconn.h"
 
@@ -302,6 +303,7 @@ void vf_daemon_free(VfDaemon *daemon)
     g_clear_pointer(&daemon->config, vf_config_free);
     g_clear_pointer(&daemon->ledger, vf_ledger_close);
     g_hash_table_unref(daemon->quarantine);
+    g_ptr_array_unref(daemon->nodedevs);
     g_ptr_array_unref(daemon->orphans);
     g_free(daemon->config_error);
     g_free(daemon->ledger_note);

@@ -47,11 +47,12 @@ typedef struct {
     VfInventory *inventory;
     VfAllocator *allocator;
     VfLedger *ledger;
-    char *ledger_note;   // a damaged ledger was replaced
+    char *ledger_note;       // a damaged ledger was replaced
     char *storage_error;     // why the last commit failed
     char *assignments_error; // the same for pointers
     guint64 generation;
     GHashTable *quarantine; // "PF#index" -> reason
+    GPtrArray *nodedevs;    // of VfNodedev, as libvirt last told; may be empty
     GPtrArray *orphans;     // of VfOrphan
     VfLanes *lanes;
     VfDomains *domains;

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "nodedev.h"
 #include "server.h"
 #include "virconn.h"
 
@@ -91,17 +92,33 @@ json_t *vf_view_functions(const VfDaemon *daemon, guint pool)
     return array;
 }
 
-static json_t *pf_json(const VfInvPf *pf)
+static const VfNodedev *nodedev_of(const VfDaemon *daemon, const VfPciAddr *address)
 {
+    for (guint i = 0; i < daemon->nodedevs->len; i++) {
+        const VfNodedev *nodedev = g_ptr_array_index(daemon->nodedevs, i);
+
+        if (vf_pciaddr_equal(&nodedev->address, address))
+            return nodedev;
+    }
+    return NULL;
+}
+
+static json_t *pf_json(const VfDaemon *daemon, const VfInvPf *pf)
+{
+    const VfNodedev *nodedev = nodedev_of(daemon, &pf->pci.address);
     char vendor[5], device[5];
 
     g_snprintf(vendor, sizeof(vendor), "%04x", pf->pci.vendor);
     g_snprintf(device, sizeof(device), "%04x", pf->pci.device);
-    return json_pack("{s:o, s:o, s:s, s:s, s:o, s:i, s:i, s:o}", "address",
+    return json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "address",
                      address_json(&pf->pci.address), "netdev", text_or_null(pf->netdev), "vendor",
-                     vendor, "device", device, "driver", text_or_null(pf->driver), "total",
-                     (int)pf->pci.cap.total_vfs, "vfs", (int)pf->vfs, "problem",
-                     text_or_null(pf->problem));
+                     vendor, "device", device, "vendor_name",
+                     text_or_null(nodedev ? nodedev->vendor : NULL), "product_name",
+                     text_or_null(nodedev ? nodedev->product : NULL), "numa_node",
+                     nodedev && nodedev->numa_node >= 0 ? json_integer(nodedev->numa_node)
+                                                        : json_null(),
+                     "driver", text_or_null(pf->driver), "total", (int)pf->pci.cap.total_vfs, "vfs",
+                     (int)pf->vfs, "problem", text_or_null(pf->problem));
 }
 
 static json_t *settings_json(const VfSettings *settings)
@@ -125,7 +142,7 @@ json_t *vf_view_pool(const VfDaemon *daemon, guint number)
     guint leased = 0;
 
     for (guint i = 0; i < pool->pfs->len; i++)
-        json_array_append_new(pfs, pf_json(g_ptr_array_index(pool->pfs, i)));
+        json_array_append_new(pfs, pf_json(daemon, g_ptr_array_index(pool->pfs, i)));
     for (guint s = 0; s < pool->slots->len; s++)
         leased += vf_allocator_at(daemon->allocator, number, s) != NULL;
     return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "name",

@@ -12,6 +12,7 @@
 #include "domxml.h"
 #include "error.h"
 #include "log.h"
+#include "nodedev.h"
 
 #define RETRY_FIRST_MS 500
 #define RETRY_MAX_MS 10000
@@ -139,13 +140,11 @@ static void on_metadata(virConnectPtr connection, virDomainPtr domain, int type,
                   data);
 }
 
-static void on_nodedev(virConnectPtr connection, virNodeDevicePtr device, int event, int detail,
-                       void *data)
+static void on_nodedev(gpointer data)
 {
     VfVirconn *virconn = data;
 
-    if (g_str_has_prefix(virNodeDeviceGetName(device), "pci_"))
-        virconn->events.nodedev(virconn->data);
+    virconn->events.nodedev(virconn->data);
 }
 
 static void schedule_connect(VfVirconn *virconn);
@@ -183,8 +182,7 @@ static gboolean subscribe(virConnectPtr connection, VfVirconn *virconn)
         return FALSE;
     virConnectSetKeepAlive(connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
     // A host without the node-device driver still has its sysfs.
-    virConnectNodeDeviceEventRegisterAny(connection, NULL, VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE,
-                                         VIR_NODE_DEVICE_EVENT_CALLBACK(on_nodedev), virconn, NULL);
+    vf_nodedev_watch(connection, on_nodedev, virconn);
     return TRUE;
 }
 

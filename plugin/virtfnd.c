@@ -19,6 +19,7 @@
 #include "error.h"
 #include "lifecycle.h"
 #include "log.h"
+#include "nodedev.h"
 #include "routes.h"
 #include "server.h"
 #include "virconn.h"
@@ -38,6 +39,7 @@ typedef struct {
     VfServer *server;
     GMainLoop *loop;
     guint nodedev_source;
+    GPtrArray *nodedevs; // on its way from libvirt's thread
     gboolean stopping;
 } Main;
 
@@ -132,9 +134,31 @@ static void make_qmp_dir(const VfDaemon *daemon)
 
 // ---- events
 
+static void list_nodedevs(virConnectPtr connection, gpointer data, GError **error)
+{
+    Main *self = data;
+    GPtrArray *list = vf_nodedev_list(connection, error);
+
+    // Handed over here: only one such job is in flight, and `done` runs after it.
+    self->nodedevs = list;
+}
+
+static void listed_nodedevs(gpointer data, const GError *error)
+{
+    Main *self = data;
+
+    if (self->nodedevs == NULL)
+        return;
+    g_ptr_array_unref(self->daemon->nodedevs);
+    self->daemon->nodedevs = g_steal_pointer(&self->nodedevs);
+}
+
 static void on_connected(gpointer data)
 {
-    vf_domains_resync(((Main *)data)->daemon->domains);
+    Main *self = data;
+
+    vf_virconn_submit(self->daemon->virconn, list_nodedevs, listed_nodedevs, self);
+    vf_domains_resync(self->daemon->domains);
 }
 
 static void on_domain(const char *uuid, const char *name, int event, int detail, gpointer data)
