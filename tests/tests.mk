@@ -25,6 +25,7 @@ UNIT_NAMES := \
 # What bats files and benchmarks run besides $(PROGRAMS).
 BATS_PROGRAMS := \
 	$(B)/tests/50-virtfn-quick \
+	$(B)/tests/fakekernel.so \
 	$(B)/tests/peer
 
 BENCH_PROGRAMS := \
@@ -42,9 +43,4 @@ $(B)/tests/peer: tests/lib/peer.c
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $< $(LDHARDENING) -o $@
 
 # BATS=tests/bats/cli.bats runs one file.
-BATS ?= tests/bats
-
-check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
-	BUILD=$(abspath $(B)) bats $(BATS)
-
-.PHONY: check-bats
+BATS ?= $(sort $(wildcard tests/bats/*.bats))

@@ -33,7 +33,7 @@ $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(FO)/tests/fuzz/%.o $(FUZZ_LIB)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -Wl,--as-needed $(PKG_LIBS) -o $@
 
 check-fuzz: $(FUZZ_PROGRAMS)
-	tests/fuzz/run $(B)/fuzz $(FUZZ_SECONDS) $(FUZZ_NAMES)
+	@tests/tap --live $(CHECK) fuzz tests/fuzz/run $(B)/fuzz $(FUZZ_SECONDS) $(FUZZ_NAMES)
 
 -include $(shell find $(FO) -name '*.d' 2>/dev/null)
 

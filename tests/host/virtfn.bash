@@ -34,6 +34,12 @@ net_claim() {
     printf 'name="net0" pool="uplink" mac="52:54:00:00:00:%02x"' "$1"
 }
 
+# bare_guest NAME [OPTIONS of guest_xml]: print the XML of a guest without an operating system, for scenarios where only
+# the host's side matters: it starts in a third of the time.
+bare_guest() {
+    guest_xml "$@" --memory 32 | sed '/<kernel>/d; /<initrd>/d; /<cmdline>/d'
+}
+
 # api PATH [CURL-ARGUMENTS]: ask the daemon.
 api() {
     local path=$1

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make check and its parts. Each part leaves TAP in $(CHECK); the closing line counts all of them, so a part
+# that fails does not keep the others from running.
+
+CHECK := $(abspath $(B))/check
+# Scenarios of the emulated host; those in one line share a boot.
+HOST_SCENARIOS ?= machine guest crowd crash
+
+check:
+	@rm -rf $(CHECK) build/sanitize/check
+	@tests/install-deps
+	@status=0; for part in lint check-unit check-bats check-fuzz check-sanitize check-host; do \
+	    echo "== $$part"; $(MAKE) --no-print-directory $$part || status=1; done; \
+	    cp build/sanitize/check/* $(CHECK) 2>/dev/null; tests/tap --sum $(CHECK) && exit $$status
+
+check-unit: $(UNIT_TESTS)
+	@status=0; for test in $(UNIT_NAMES); do \
+	    tests/tap $(CHECK) unit$(FLAVOUR)-$$test $(B)/tests/$$test || status=1; done; exit $$status
+
+check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
+	@status=0; for file in $(BATS); do name=$${file##*/}; \
+	    BUILD=$(abspath $(B)) tests/tap $(CHECK) bats$(FLAVOUR)-$${name%.bats} bats --tap $$file || status=1; \
+	    done; exit $$status
+
+check-sanitize:
+	@$(MAKE) --no-print-directory SANITIZE=1 check-unit
+
+check-host: all man
+	@status=0; for scenario in $(HOST_SCENARIOS); do \
+	    tests/tap --live $(CHECK) host-$$scenario tests/host/run $$scenario || status=1; done; exit $$status
+
+demo:
+	@tests/install-deps build host
+	@$(MAKE) --no-print-directory all man
+	@tests/host/demo
+
+host:
+	@tests/install-deps build host
+	@$(MAKE) --no-print-directory all man
+	@tests/host/run --shell
+
+# Style, shell scripts, and the arrows between parts that must not exist.
+lint: $(PROGRAMS)
+	@tests/tap $(CHECK) lint tests/lint $(B)
+
+.PHONY: check check-unit check-bats check-sanitize check-host demo host lint
