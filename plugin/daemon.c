@@ -268,6 +268,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->qmp_dir = g_build_filename(options->run_dir, "qmp", NULL);
     daemon->quarantine = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->orphans = g_ptr_array_new_with_free_func(orphan_free);
+    daemon->nodedevs = g_ptr_array_new_with_free_func(vf_nodedev_free);
     daemon->lanes = vf_lanes_new();
     g_queue_init(&daemon->commits);
     g_queue_init(&daemon->parked);
