@@ -10,8 +10,10 @@ UNIT_NAMES := \
 	domxml \
 	examples \
 	fakekernel \
+	fence \
 	netmsg \
 	nvme \
+	numvfs \
 	pci \
 	pciaddr \
 	profile \

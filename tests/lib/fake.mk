@@ -19,6 +19,8 @@ $(B)/tests/fakekernel.so: $(FAKE_SOURCES) tests/lib/fakekernel.h
 # Programs whose main() calls fake_kernel_start() (tests/lib/fake.h).
 FAKE_UNIT_NAMES := \
 	fakekernel \
+	fence \
+	numvfs \
 	qdma \
 	sriov
 
