@@ -9,6 +9,7 @@
 #include <glib/gstdio.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "error.h"
 
@@ -92,12 +93,14 @@ static gboolean execute(Database *db, const char *sql, GError **error)
 static gboolean check(Database *db, GError **error)
 {
     sqlite3_stmt *statement = NULL;
-    gboolean sound = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement,
-                                        NULL) == SQLITE_OK &&
-                     sqlite3_step(statement) == SQLITE_ROW &&
-                     g_strcmp0((const char *)sqlite3_column_text(statement, 0), "ok") == 0;
+    gboolean done = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
+                        SQLITE_OK &&
+                    sqlite3_step(statement) == SQLITE_ROW;
+    gboolean sound = done && g_strcmp0((const char *)sqlite3_column_text(statement, 0), "ok") == 0;
 
-    if (!sound)
+    if (!done)
+        fail(db, error);
+    else if (!sound)
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: damaged", db->path);
     sqlite3_finalize(statement);
     return sound;
@@ -156,10 +159,6 @@ static gboolean database_open(Database *db, const char *dir, const char *name, c
     g_autofree char *path = g_build_filename(dir, name, NULL);
     g_autoptr(GError) first = NULL;
 
-    if (g_mkdir_with_parents(dir, 0700) != 0) {
-        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", dir);
-        return FALSE;
-    }
     if (database_try(db, path, schema, put, delete, &first))
         return TRUE;
     int code = db->handle != NULL ? sqlite3_errcode(db->handle) : SQLITE_CANTOPEN;
@@ -224,10 +223,19 @@ VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char 
     g_autoptr(GString) notes = g_string_new(NULL);
 
     *note = NULL;
-    if (!database_open(&ledger->leases, run_dir, "ledger.db", leases_schema, leases_put,
-                       leases_delete, notes, error) ||
-        !pointers_open(&ledger->pointers, state_dir, notes, error) ||
-        !enter_boot(ledger, boot_id, error))
+    // Clients pass through the run directory to the socket; the files are nobody's business.
+    if (g_mkdir_with_parents(run_dir, 0755) != 0) {
+        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", run_dir);
+        return NULL;
+    }
+    g_mkdir_with_parents(state_dir, 0700);
+    mode_t old = umask(0077);
+    gboolean opened = database_open(&ledger->leases, run_dir, "ledger.db", leases_schema,
+                                    leases_put, leases_delete, notes, error) &&
+                      pointers_open(&ledger->pointers, state_dir, notes, error) &&
+                      enter_boot(ledger, boot_id, error);
+    umask(old);
+    if (!opened)
         return NULL;
     if (notes->len > 0)
         *note = g_strdup(notes->str);
