@@ -131,6 +131,7 @@ include hooks/hooks.mk
 include man/man.mk
 include plugin/install.mk
 include plugin/plugin.mk
+include tests/bench/bench.mk
 include tests/check.mk
 include tests/fuzz/fuzz.mk
 include tests/lib/fake.mk

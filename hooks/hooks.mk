@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The libvirt hook, its twin with a short deadline for the tests, and the driver of its benchmark.
+# The libvirt hook, and its twin with a short deadline for the tests.
 #
 # What an unrelated domain pays for is the start of the process, so the hook is one static file
 # made with musl where musl-gcc is installed (0.14 ms to fork, run and wait) and with the C
@@ -21,7 +21,3 @@ $(B)/50-virtfn: $(HOOK_SOURCES) hooks/ask.h
 $(B)/tests/50-virtfn-quick: $(HOOK_SOURCES) hooks/ask.h
 	@mkdir -p $(@D)
 	$(HOOK_BUILD) -DVF_HOOK_TIMEOUT_MS=600 $(HOOK_SOURCES) $(HOOK_LDFLAGS) -o $@
-
-$(B)/bench/spawn: tests/bench/spawn.c
-	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $< $(LDHARDENING) -o $@

@@ -31,6 +31,9 @@ BATS_PROGRAMS := \
 	$(B)/tests/peer
 
 BENCH_PROGRAMS := \
+	$(B)/bench/decide \
+	$(B)/bench/leases \
+	$(B)/bench/prepare \
 	$(B)/bench/spawn
 
 UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Clock and output of the benchmarks written in C. No statistics but median and range: a mean on
+// a busy machine says more about the machine.
+
+#include "sample.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+double bench_now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void print(const char *name, const char *unit, double median, double min, double max, int n)
+{
+    printf("{\"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"min\": %.4f, \"max\": %.4f, "
+           "\"n\": %d}\n",
+           name, unit, median, min, max, n);
+    fflush(stdout);
+}
+
+void bench_print(const char *name, const char *unit, double *values, int n)
+{
+    qsort(values, n, sizeof *values, compare);
+    print(name, unit, (values[(n - 1) / 2] + values[n / 2]) / 2, values[0], values[n - 1], n);
+}
+
+void bench_print_one(const char *name, const char *unit, double value, int n)
+{
+    print(name, unit, value, value, value, n);
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a benchmark written in C shares: a clock, and samples that become one JSON line each on
+// stdout, in the form that tests/bench/run reads.
+
+#pragma once
+
+// Monotonic time.
+double bench_now_ms(void);
+
+// Sorts `values` and prints {"name", "unit", "median", "min", "max", "n"}. n is at least 1.
+void bench_print(const char *name, const char *unit, double *values, int n);
+
+// Prints a figure that stands for itself, such as a percentile over n measurements.
+void bench_print_one(const char *name, const char *unit, double value, int n);
