@@ -78,9 +78,9 @@ static int write_count(const char *root, const char *pf, const char *count)
     if (fd < 0)
         return refused(errno, "opening", path);
     ssize_t length = (ssize_t)strlen(count), written = write(fd, count, (size_t)length);
-    if (written != length)
-        return refused(written < 0 ? errno : EIO, "writing", path);
-    return 0;
+    int number = written == length ? 0 : written < 0 ? errno : EIO;
+    close(fd);
+    return number == 0 ? 0 : refused(number, "writing", path);
 }
 
 int main(int argc, char **argv)

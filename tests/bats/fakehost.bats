@@ -59,7 +59,7 @@ numvfs() {
     fake_vfs 0000:01:00.0 3
     fake_delay '*/sriov_numvfs' 300
     "${FAKE[@]}" "$FAKE_BUILD/virtfn-numvfs" --root "$FAKE_ROOT" 0000:01:00.0 0 3>&- &
-    sleep 0.15
+    until ls -l "/proc/$!/fd" 2>/dev/null | grep -q sriov_numvfs; do :; done
     kill -9 $!
     wait $! || true
     [[ -L $FAKE_ROOT$PF/virtfn0 ]]

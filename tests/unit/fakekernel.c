@@ -488,12 +488,12 @@ static void test_store_survives_kill(void)
 {
     char *root = fake_host("igb@0000:01:00.0", NULL);
 
-    fake_append(root, "/.delay", "*/sriov_numvfs 100");
+    fake_append(root, "/.delay", "*/sriov_numvfs 400");
     pid_t child = fork();
     g_assert_cmpint(child, >=, 0);
     if (child == 0)
         _exit(fake_write(root, NUMVFS, "7"));
-    g_usleep(30000);
+    g_usleep(200000);
     kill_child(child);
     g_assert_false(fake_exists(root, PF "virtfn0"));
     wait_for_log(root, "write " NUMVFS " 7 = 0");
