@@ -24,4 +24,5 @@ FAKE_UNIT_NAMES := \
 	qdma \
 	sriov
 
-$(FAKE_UNIT_NAMES:%=$(B)/tests/%): $(O)/tests/lib/fake.o | $(B)/tests/fakekernel.so $(B)/virtfn-numvfs
+$(FAKE_UNIT_NAMES:%=$(B)/tests/%): $(O)/tests/lib/fake.o | $(B)/tests/fakekernel.so \
+	$(B)/virtfn-numvfs
