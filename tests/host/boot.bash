@@ -6,6 +6,7 @@
 # Invariant: everything that one boot writes is in one directory, the boot directory, made by boot_prepare; and
 # no network port of the machine is used, so that any number of hosts may run side by side.
 # Cards have fixed addresses in the host: the first one on bus 01, the second on bus 02, and so on.
+# The caller sets `qemu` (where plugin/qemu/build put it), `cards_spec`, `smp` and `memory`.
 
 # cards_each SPEC FUNCTION: call FUNCTION KIND INDEX BUS for every card of a specification such as igb:2,nvme:1.
 cards_each() {
