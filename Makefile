@@ -73,6 +73,7 @@ LIB_SOURCES := \
 	plugin/fence.c \
 	plugin/init.c \
 	plugin/inventory.c \
+	plugin/jsontext.c \
 	plugin/lanes.c \
 	plugin/ledger.c \
 	plugin/lifecycle.c \

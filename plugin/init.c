@@ -9,6 +9,7 @@
 #include "domains.h"
 #include "error.h"
 #include "io.h"
+#include "jsontext.h"
 #include "lifecycle.h"
 #include "program.h"
 #include "routes.h"
@@ -23,33 +24,30 @@ typedef struct {
     gboolean failed;
 } Init;
 
-static void emit(Init *init, json_t *event)
+static void emit(Init *init, GString *event)
 {
-    char *text = json_dumps(event, JSON_COMPACT);
-    g_autofree char *line = g_strconcat(text, "\n", NULL);
-
-    vf_stream_write(init->stream, line);
-    free(text);
-    json_decref(event);
+    g_string_append_c(event, '\n');
+    vf_stream_write(init->stream, event->str);
+    g_string_free(event, TRUE);
 }
 
 static void emit_step(Init *init, const char *pool, const VfPciAddr *pf, const char *text)
 {
-    char address[VF_PCIADDR_BUFSIZE];
+    GString *event = g_string_new(NULL);
 
-    emit(init,
-         json_pack("{s:s, s:s, s:o, s:s}", "event", "step", "pool", pool, "pf",
-                   pf ? json_string(vf_pciaddr_format(pf, address)) : json_null(), "text", text));
+    vf_json_append(event, "{'event':'step','pool':%s,'pf':%a,'text':%s}", pool, pf, text);
+    emit(init, event);
 }
 
 static void emit_problem(Init *init, const char *pool, const VfPciAddr *pf, const GError *error)
 {
-    char address[VF_PCIADDR_BUFSIZE];
+    GString *event = g_string_new(NULL);
 
     init->failed = TRUE;
-    emit(init, json_pack("{s:s, s:s, s:o, s:o}", "event", "problem", "pool", pool, "pf",
-                         pf ? json_string(vf_pciaddr_format(pf, address)) : json_null(), "problem",
-                         vf_problem_json(error)));
+    vf_json_append(event, "{'event':'problem','pool':%s,'pf':%a,'problem':", pool, pf);
+    vf_problem_json(event, error);
+    vf_json_append(event, "}");
+    emit(init, event);
 }
 
 static void emit_text_problem(Init *init, const char *pool, const VfPciAddr *pf, const char *text)
@@ -63,12 +61,15 @@ static void emit_text_problem(Init *init, const char *pool, const VfPciAddr *pf,
 static void finish_one(Init *init)
 {
     VfDaemon *daemon = init->daemon;
+    GString *event;
 
     if (--init->jobs > 0)
         return;
     vf_daemon_refresh(daemon);
     vf_domains_resync(daemon->domains); // renders, and attaches to the guests that run without
-    emit(init, json_pack("{s:s, s:b}", "event", "done", "ok", !init->failed));
+    event = g_string_new(NULL);
+    vf_json_append(event, "{'event':'done','ok':%b}", !init->failed);
+    emit(init, event);
     vf_stream_end(init->stream);
     g_free(init->bitstream);
     g_free(init);

@@ -8,16 +8,18 @@
 
 #include "domains.h"
 #include "error.h"
+#include "jsontext.h"
 #include "lifecycle.h"
 #include "routes.h"
 #include "view.h"
 
 #define MAX_BATCH 4096
+#define LEASE_SIZE 512 // bytes that a lease's JSON seldom exceeds
 
 typedef struct {
     VfRequest *request;
     unsigned status;
-    json_t *json; // NULL: 204
+    GString *json; // NULL: 204
 } Answer;
 
 static void committed(const GError *error, gpointer data)
@@ -29,12 +31,14 @@ static void committed(const GError *error, gpointer data)
     } else if (error == NULL) {
         vf_request_reply_json(answer->request, answer->status, answer->json);
     } else {
-        json_decref(answer->json);
+        if (answer->json != NULL)
+            g_string_free(answer->json, TRUE);
         vf_request_reply_error(answer->request, error);
     }
 }
 
-static void answer_after_commit(VfDaemon *daemon, VfRequest *request, unsigned status, json_t *json)
+static void answer_after_commit(VfDaemon *daemon, VfRequest *request, unsigned status,
+                                GString *json)
 {
     Answer *answer = g_new(Answer, 1);
 
@@ -155,9 +159,9 @@ static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GErro
     return lease;
 }
 
-static json_t *reserve_all(VfDaemon *daemon, json_t *requests)
+static GString *reserve_all(VfDaemon *daemon, json_t *requests)
 {
-    json_t *answers = json_array();
+    GString *answers = g_string_new("[");
     json_t *one;
     size_t i;
 
@@ -167,9 +171,13 @@ static json_t *reserve_all(VfDaemon *daemon, json_t *requests)
         gboolean created;
         VfLease *lease = reserve(daemon, one, &created, &error);
 
-        json_array_append_new(answers, lease != NULL ? vf_view_lease(daemon, lease)
-                                                     : vf_problem_json(error));
+        vf_json_next(answers);
+        if (lease != NULL)
+            vf_view_lease(answers, daemon, lease);
+        else
+            vf_problem_json(answers, error);
     }
+    vf_json_append(answers, "]");
     return answers;
 }
 
@@ -188,8 +196,12 @@ void vf_route_lease_post(VfRequest *request, gpointer data)
     } else if (json != NULL) {
         VfLease *lease = reserve(daemon, json, &created, &error);
 
-        if (lease != NULL)
-            answer_after_commit(daemon, request, created ? 201 : 200, vf_view_lease(daemon, lease));
+        if (lease != NULL) {
+            GString *answer = g_string_sized_new(LEASE_SIZE);
+
+            vf_view_lease(answer, daemon, lease);
+            answer_after_commit(daemon, request, created ? 201 : 200, answer);
+        }
     }
     json_decref(json);
     if (error != NULL)

@@ -8,6 +8,7 @@
 
 #include "domxml.h"
 #include "error.h"
+#include "jsontext.h"
 #include "openapi.h"
 #include "view.h"
 
@@ -19,14 +20,29 @@ static void refresh(VfDaemon *daemon)
 
 static void get_status(VfRequest *request, gpointer daemon)
 {
+    GString *text = g_string_new(NULL);
+
     refresh(daemon);
-    vf_request_reply_json(request, 200, vf_view_status(daemon));
+    vf_view_status(text, daemon);
+    vf_request_reply_json(request, 200, text);
+}
+
+// {"NAME": what the view shows}
+static void reply_listed(VfRequest *request, const VfDaemon *daemon, const char *name,
+                         void (*view)(GString *, const VfDaemon *))
+{
+    GString *text = g_string_new(NULL);
+
+    vf_json_append(text, "{%s:", name);
+    view(text, daemon);
+    vf_json_append(text, "}");
+    vf_request_reply_json(request, 200, text);
 }
 
 static void get_pools(VfRequest *request, gpointer daemon)
 {
     refresh(daemon);
-    vf_request_reply_json(request, 200, json_pack("{s:o}", "pools", vf_view_pools(daemon)));
+    reply_listed(request, daemon, "pools", vf_view_pools);
 }
 
 static VfInvPool *require_pool(VfRequest *request, VfDaemon *daemon, const char *name,
@@ -50,41 +66,36 @@ static void get_pool(VfRequest *request, gpointer data)
     guint number;
 
     refresh(daemon);
-    if (require_pool(request, daemon, vf_request_segment(request, 0), &number) != NULL)
-        vf_request_reply_json(request, 200, vf_view_pool(daemon, number));
+    if (require_pool(request, daemon, vf_request_segment(request, 0), &number) == NULL)
+        return;
+    GString *text = g_string_new(NULL);
+    vf_view_pool(text, daemon, number);
+    vf_request_reply_json(request, 200, text);
 }
 
 static void get_functions(VfRequest *request, gpointer data)
 {
     VfDaemon *daemon = data;
     const char *only = vf_request_query(request);
-    json_t *functions;
-    guint number;
+    guint number = VF_NO_SLOT;
 
     refresh(daemon);
     if (only != NULL && require_pool(request, daemon, only, &number) == NULL)
         return;
-    functions = json_array();
-    for (guint p = 0; p < daemon->inventory->pools->len; p++) {
-        json_t *of_pool;
-
-        if (only != NULL && p != number)
-            continue;
-        of_pool = vf_view_functions(daemon, p);
-        json_array_extend(functions, of_pool);
-        json_decref(of_pool);
-    }
-    vf_request_reply_json(request, 200, json_pack("{s:o}", "functions", functions));
+    GString *text = g_string_new("{\"functions\":");
+    vf_view_functions(text, daemon, number);
+    vf_json_append(text, "}");
+    vf_request_reply_json(request, 200, text);
 }
 
 static void get_leases(VfRequest *request, gpointer daemon)
 {
-    vf_request_reply_json(request, 200, json_pack("{s:o}", "leases", vf_view_leases(daemon)));
+    reply_listed(request, daemon, "leases", vf_view_leases);
 }
 
 static void get_domains(VfRequest *request, gpointer daemon)
 {
-    vf_request_reply_json(request, 200, json_pack("{s:o}", "domains", vf_view_domains(daemon)));
+    reply_listed(request, daemon, "domains", vf_view_domains);
 }
 
 static void get_domain(VfRequest *request, gpointer data)
@@ -100,7 +111,10 @@ static void get_domain(VfRequest *request, gpointer data)
         const VfDomainRecord *record = value;
 
         if (strcmp(record->uuid, wanted) == 0 || g_strcmp0(record->name, wanted) == 0) {
-            vf_request_reply_json(request, 200, vf_view_domain(daemon, record));
+            GString *text = g_string_new(NULL);
+
+            vf_view_domain(text, daemon, record);
+            vf_request_reply_json(request, 200, text);
             return;
         }
     }

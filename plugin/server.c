@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "jsontext.h"
 
 #define MAX_CONNECTIONS 2048
 // Of these, peers without any right may hold few and users not all: hooks, which are root's, always
@@ -297,24 +298,21 @@ void vf_request_reply_empty(VfRequest *request)
            MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
 }
 
-static char *dump_line(json_t *json)
+static void reply_line(VfRequest *request, unsigned status, const char *content_type, GString *line)
 {
-    char *text = json_dumps(json, JSON_COMPACT);
-    char *line = g_strconcat(text, "\n", NULL);
+    gsize length;
 
-    free(text);
-    json_decref(json);
-    return line;
+    g_string_append_c(line, '\n');
+    length = line->len;
+    vf_request_reply(request, status, content_type, g_string_free(line, FALSE), length);
 }
 
-void vf_request_reply_json(VfRequest *request, unsigned status, json_t *json)
+void vf_request_reply_json(VfRequest *request, unsigned status, GString *json)
 {
-    char *line = dump_line(json);
-
-    vf_request_reply(request, status, "application/json", line, strlen(line));
+    reply_line(request, status, "application/json", json);
 }
 
-json_t *vf_problem_json(const GError *error)
+void vf_problem_json(GString *out, const GError *error)
 {
     VfErrorCode code = vf_error_code(error);
     const char *word = vf_error_word(code);
@@ -322,13 +320,12 @@ json_t *vf_problem_json(const GError *error)
     g_autofree char *type = g_strconcat("urn:virtfn:error:", word, NULL);
     gsize cause_length = remedy != NULL ? (gsize)(remedy - error->message) : strlen(error->message);
     g_autofree char *cause = g_strndup(error->message, cause_length);
-    g_autofree char *valid = g_utf8_make_valid(cause, -1);
-    json_t *json = json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title", word, "status",
-                             (int)vf_error_http_status(code), "detail", valid);
 
+    vf_json_append(out, "{'type':%s,'title':%s,'status':%i,'detail':%s", type, word,
+                   vf_error_http_status(code), cause);
     if (remedy != NULL)
-        json_object_set_new(json, "remedy", json_string(remedy + strlen(VF_REMEDY)));
-    return json;
+        vf_json_append(out, ",'remedy':%s", remedy + strlen(VF_REMEDY));
+    vf_json_append(out, "}");
 }
 
 void vf_request_reply_error(VfRequest *request, const GError *error)
@@ -336,17 +333,15 @@ void vf_request_reply_error(VfRequest *request, const GError *error)
     const char *accept =
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept");
     unsigned status = vf_error_http_status(vf_error_code(error));
+    GString *line = g_string_new(NULL);
 
     if (accept != NULL && strstr(accept, "text/plain") != NULL) {
-        char *line = g_strconcat(error->message, "\n", NULL);
-
-        g_strdelimit(line, "\n\r", ' ');
-        line[strlen(line) - 1] = '\n';
-        vf_request_reply(request, status, "text/plain; charset=utf-8", line, strlen(line));
+        g_string_append(line, error->message);
+        g_strdelimit(line->str, "\n\r", ' ');
+        reply_line(request, status, "text/plain; charset=utf-8", line);
     } else {
-        char *line = dump_line(vf_problem_json(error));
-
-        vf_request_reply(request, status, "application/problem+json", line, strlen(line));
+        vf_problem_json(line, error);
+        reply_line(request, status, "application/problem+json", line);
     }
 }
 

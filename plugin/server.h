@@ -52,9 +52,9 @@ json_t *vf_request_json(const VfRequest *request, GError **error);
 
 // Answers. Each of these ends the request for the handler.
 void vf_request_reply(VfRequest *request, unsigned status, const char *content_type, char *body,
-                      gsize length);                                           // takes body
-void vf_request_reply_json(VfRequest *request, unsigned status, json_t *json); // takes json
-void vf_request_reply_empty(VfRequest *request);                               // 204
+                      gsize length);                                            // takes body
+void vf_request_reply_json(VfRequest *request, unsigned status, GString *json); // takes json
+void vf_request_reply_empty(VfRequest *request);                                // 204
 void vf_request_reply_error(VfRequest *request, const GError *error);
 
 // An answer in pieces: begin, any number of writes, end. After begin the request counts as
@@ -64,5 +64,5 @@ VfStream *vf_request_stream(VfRequest *request, const char *content_type);
 void vf_stream_write(VfStream *stream, const char *text);
 void vf_stream_end(VfStream *stream);
 
-// RFC 9457 problem document of an error. Caller decrefs.
-json_t *vf_problem_json(const GError *error);
+// Appends the RFC 9457 problem document of an error.
+void vf_problem_json(GString *out, const GError *error);

@@ -11,6 +11,7 @@ UNIT_NAMES := \
 	examples \
 	fakekernel \
 	fence \
+	jsontext \
 	netmsg \
 	nvme \
 	numvfs \
