@@ -366,6 +366,11 @@ void vf_domains_queue_pointing(VfDomains *domains, guint pool, guint slot, const
 
 // ---- hot attach
 
+#define NO_PORT_REMEDY                                                                             \
+    "give the domain a spare <controller type='pci' model='pcie-root-port'/>, or start it once "   \
+    "it "                                                                                          \
+    "is rendered"
+
 typedef struct {
     VfDomains *domains;
     char uuid[37];
@@ -378,8 +383,16 @@ static void attach(virConnectPtr connection, gpointer data, GError **error)
     Attach *a = data;
     virDomainPtr domain = virDomainLookupByUUIDString(connection, a->uuid);
 
-    if (domain == NULL || virDomainAttachDeviceFlags(domain, a->xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
+    if (domain == NULL || virDomainAttachDeviceFlags(domain, a->xml, VIR_DOMAIN_AFFECT_LIVE) < 0) {
         vf_virconn_error(error, a->device);
+        // A q35 guest has no place to plug into but the root ports of its XML.
+        if (strstr((*error)->message, "No more available PCI slots") != NULL) {
+            char *message = g_strconcat((*error)->message, VF_REMEDY NO_PORT_REMEDY, NULL);
+
+            g_free((*error)->message);
+            (*error)->message = message;
+        }
+    }
     if (domain != NULL)
         virDomainFree(domain);
 }

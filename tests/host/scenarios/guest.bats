@@ -5,6 +5,9 @@
 source /usr/share/virtfn-test/lib.bash
 source /usr/share/virtfn-test/virtfn.bash
 
+# A place for a device that comes while the guest runs: libvirt gives a q35 guest no spare port by itself.
+spare_port="<controller type='pci' model='pcie-root-port'/>"
+
 setup_file() {
     pools_write
     wait_until 30 sh -c 'virtfn status | grep -q "connected"'
@@ -96,12 +99,12 @@ teardown() {
 
 @test "define and start at once, twenty times in a row" {
     for i in $(seq 20); do
-        bare_guest d1 --metadata "$(claims "$(net_claim 5)")" >"$BATS_TEST_TMPDIR/d1.xml"
+        bare_guest d1 --metadata "$(claims "$(net_claim 5)")" --device "$spare_port" >"$BATS_TEST_TMPDIR/d1.xml"
         virsh -q define "$BATS_TEST_TMPDIR/d1.xml" && virsh -q start d1
         wait_until 60 sh -c '[ "$(virsh dumpxml d1 | grep -c ua-virtfn-net0)" = 1 ]'
         guest_remove d1
     done
-    guest_xml d1 --metadata "$(claims "$(net_claim 5)")" >"$BATS_TEST_TMPDIR/d1.xml"
+    guest_xml d1 --metadata "$(claims "$(net_claim 5)")" --device "$spare_port" >"$BATS_TEST_TMPDIR/d1.xml"
     virsh -q define "$BATS_TEST_TMPDIR/d1.xml" && virsh -q start d1
     guest_wait d1
     wait_until 30 guest_run d1 test -e /sys/class/net/eth0
@@ -110,7 +113,7 @@ teardown() {
 }
 
 @test "virsh create of an annotated transient domain, as it is and rendered" {
-    guest_xml t1 --metadata "$(claims "$(net_claim 6)")" >"$BATS_TEST_TMPDIR/t1.xml"
+    guest_xml t1 --metadata "$(claims "$(net_claim 6)")" --device "$spare_port" >"$BATS_TEST_TMPDIR/t1.xml"
     virsh -q create "$BATS_TEST_TMPDIR/t1.xml"
     guest_wait t1
     wait_until 30 guest_run t1 test -e /sys/class/net/eth0
@@ -123,6 +126,14 @@ teardown() {
     guest_wait t1
     [ "$(guest_run t1 cat /sys/class/net/eth0/address)" = 52:54:00:00:00:06 ]
     agree
+}
+
+@test "a guest without a free port runs without its device, and status says why" {
+    guest_xml t2 --metadata "$(claims "$(net_claim 6)")" >"$BATS_TEST_TMPDIR/t2.xml"
+    virsh -q create "$BATS_TEST_TMPDIR/t2.xml"
+    wait_until 30 sh -c 'virtfn status --json | jq -e ".domains[] | select(.name == \"t2\").attach.remedy | test(\"pcie-root-port\")"'
+    [ "$(virsh domstate t2)" = running ]
+    wait_until 10 sh -c '[ -z "$(virtfn list leases)" ]'
 }
 
 @test "a plain hostdev that points into a pool is leased too" {
