@@ -32,15 +32,15 @@ typedef struct {
 
 typedef struct {
     char *name;
-    char *file; // path, for messages
-    guint line; // of the [pool NAME] header
+    char *file;        // path, for messages
+    guint line;        // of the [pool NAME] header
     GArray *selectors; // of VfSelector
     int count;         // functions per PF; VF_UNSET = the range's length
     int max;           // functions per PF when grown; equals count for static pools
     VfGrowth growth;
     VfSettings settings; // of its profile, resolved
     gboolean allow_default_route;
-    gboolean keep_link; // leave the PF's network link alone instead of bringing it up
+    gboolean keep_link;      // leave the PF's network link alone instead of bringing it up
     char *bitstream_program; // run by `virtfn init --bitstream`, NULL = none
 } VfPoolConfig;
 

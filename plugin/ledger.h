@@ -22,8 +22,8 @@ typedef struct VfLedger VfLedger;
 
 // Creates the files as needed, and locks them: a second daemon gets VF_ERROR_INTERNAL. A damaged
 // file is moved aside to NAME.damaged-N and a new one begun; assignments that cannot be stored are
-// kept in memory; *note then says so (caller frees; NULL when all was well). VF_ERROR_INTERNAL names
-// the file.
+// kept in memory; *note then says so (caller frees; NULL when all was well). VF_ERROR_INTERNAL
+// names the file.
 VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char *boot_id,
                          char **note, GError **error);
 void vf_ledger_close(VfLedger *ledger);

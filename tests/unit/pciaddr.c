@@ -20,9 +20,16 @@ static void test_round_trip(void)
 
 static void test_refused(void)
 {
-    static const char *const bad[] = {"",           "0000",         "0000:3b:10",    "0000:3b:20.0",
-                                      "0000:3b:1.0", "0000:3b:10.8", "0000:3b:10.00", "0000:3b:10.0 ",
-                                      "g000:3b:10.0", "000000000:3b:10.0"};
+    static const char *const bad[] = {"",
+                                      "0000",
+                                      "0000:3b:10",
+                                      "0000:3b:20.0",
+                                      "0000:3b:1.0",
+                                      "0000:3b:10.8",
+                                      "0000:3b:10.00",
+                                      "0000:3b:10.0 ",
+                                      "g000:3b:10.0",
+                                      "000000000:3b:10.0"};
     VfPciAddr addr;
 
     for (gsize i = 0; i < G_N_ELEMENTS(bad); i++)
