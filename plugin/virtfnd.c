@@ -82,18 +82,20 @@ static int listen_on(const char *path, GError **error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     g_autofree char *directory = g_path_get_dirname(path);
+    g_autofree char *fresh = g_strconcat(path, ".new", NULL);
     int fd = -1;
 
-    if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path))
+    if (g_strlcpy(address.sun_path, fresh, sizeof(address.sun_path)) >= sizeof(address.sun_path))
         errno = ENAMETOOLONG;
     else if (g_mkdir_with_parents(directory, 0755) == 0)
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0) {
-        // Peers are told apart by their credentials; connecting alone gives no right.
-        unlink(path);
+        // Peers are told apart by their credentials; connecting alone gives no right. A hook always
+        // finds a socket: the old one, where it is refused and tries again, or this one.
+        unlink(fresh);
         mode_t old = umask(0111);
         int failed = bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-                     listen(fd, SOMAXCONN) != 0;
+                     listen(fd, SOMAXCONN) != 0 || rename(fresh, path) != 0;
         umask(old);
         if (!failed)
             return fd;
