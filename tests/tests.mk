@@ -4,6 +4,7 @@
 # and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
 
 UNIT_NAMES := \
+	allocator \
 	client \
 	config \
 	doctor \
@@ -12,9 +13,10 @@ UNIT_NAMES := \
 	fakekernel \
 	fence \
 	jsontext \
+	ledger \
 	netmsg \
-	nvme \
 	numvfs \
+	nvme \
 	pci \
 	pciaddr \
 	profile \
