@@ -46,13 +46,16 @@ static gboolean finish(gpointer data)
 {
     Lane *lane = data;
     VfLanes *lanes = lane->lanes;
-    g_autofree VfLaneJob *job = g_queue_pop_head(&lane->jobs);
+    VfLaneJob *job = g_queue_peek_head(&lane->jobs);
 
     g_clear_pointer(&lane->posted, g_source_unref);
     lanes->busy--;
+    // In the queue until then, so that what `done` submits waits for the next one's turn; and what
+    // it changes is there when the next one begins.
+    job->done(job->data);
+    g_free(g_queue_pop_head(&lane->jobs));
     if (!g_queue_is_empty(&lane->jobs))
         start(lane);
-    job->done(job->data);
     return G_SOURCE_REMOVE;
 }
 

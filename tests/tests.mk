@@ -13,6 +13,7 @@ UNIT_NAMES := \
 	fakekernel \
 	fence \
 	jsontext \
+	lanes \
 	ledger \
 	netmsg \
 	numvfs \
