@@ -35,8 +35,10 @@ come_and_go() {
     wait_until 30 rendered steady
     virsh -q start steady
     lease=$(leases)
+    pids=()
     for i in 1 2 3 4; do
         come_and_go "busy$i" 3>&- &
+        pids+=($!)
     done
     end=$((SECONDS + 120)) kills=0
     while ((SECONDS < end)); do
@@ -46,7 +48,7 @@ come_and_go() {
         [ "$(virsh list --uuid | sort | uniq -d)" = "" ]
     done
     touch "$BATS_FILE_TMPDIR/enough"
-    wait
+    wait "${pids[@]}"
     note "virtfnd was killed $kills times; guests started $(cat "$BATS_TEST_TMPDIR"/*.starts | wc -l) times"
     [ "$kills" -ge 20 ]
     wait_until 60 sh -c '[ "$(virtfn status --json | jq .libvirt.connected)" = true ]'
@@ -67,10 +69,11 @@ come_and_go() {
     wait_until 30 rendered k2
     virsh -q start k1
     guest_wait k1
-    virsh -q start k2 &
+    virsh -q start k2 3>&- &
+    starting=$!
     sleep 0.3
     systemctl restart libvirtd
-    wait || true
+    wait "$starting" || true
     wait_until 60 sh -c '[ "$(virtfn status --json | jq .libvirt.connected)" = true ]'
     [ "$(virsh domstate k1)" = running ]
     guest_pings k1 192.0.2.1

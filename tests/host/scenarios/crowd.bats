@@ -23,11 +23,12 @@ all_rendered() {
 }
 
 start_all() {
-    local i
+    local i pids=()
     for i in $(seq 30); do
-        { virsh -q start "crowd$i" && echo started || echo refused; } >"$BATS_TEST_TMPDIR/start$i" 2>&1 &
+        { virsh -q start "crowd$i" && echo started || echo refused; } >"$BATS_TEST_TMPDIR/start$i" 2>&1 3>&- &
+        pids+=($!)
     done
-    wait
+    wait "${pids[@]}"
 }
 
 one_round() {
