@@ -112,7 +112,6 @@ PROGRAMS := \
 	$(B)/virtfn \
 	$(B)/virtfnd \
 	$(B)/virtfn-numvfs
-UNIT_TESTS :=
 
 include tests/tests.mk
 
@@ -145,3 +144,4 @@ clean:
 
 .PHONY: all clean
 .DELETE_ON_ERROR:
+.SECONDARY:

@@ -18,4 +18,5 @@ $(B)/virtfn: $(VIRTFN_SOURCES:%.c=$(O)/%.o) $(LIB)
 
 # Writes sriov_numvfs, in a process of its own.
 $(B)/virtfn-numvfs: $(O)/helpers/numvfs.o
-	$(CC) $(LDHARDENING) $^ -o $@
+	$(say) CC $@
+	$(Q)$(CC) $(LDHARDENING) $^ -o $@

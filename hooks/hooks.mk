@@ -16,8 +16,10 @@ HOOK_BUILD = $(HOOK_CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) \
 
 $(B)/50-virtfn: $(HOOK_SOURCES) hooks/ask.h
 	@mkdir -p $(@D)
-	$(HOOK_BUILD) $(HOOK_SOURCES) $(HOOK_LDFLAGS) -o $@
+	$(say) CC $@
+	$(Q)$(HOOK_BUILD) $(HOOK_SOURCES) $(HOOK_LDFLAGS) -o $@
 
 $(B)/tests/50-virtfn-quick: $(HOOK_SOURCES) hooks/ask.h
 	@mkdir -p $(@D)
-	$(HOOK_BUILD) -DVF_HOOK_TIMEOUT_MS=600 $(HOOK_SOURCES) $(HOOK_LDFLAGS) -o $@
+	$(say) CC $@
+	$(Q)$(HOOK_BUILD) -DVF_HOOK_TIMEOUT_MS=600 $(HOOK_SOURCES) $(HOOK_LDFLAGS) -o $@

@@ -11,7 +11,7 @@ check:
 	@rm -rf $(CHECK) build/sanitize/check
 	@tests/install-deps
 	@status=0; for part in lint check-unit check-bats check-fuzz check-sanitize check-host; do \
-	    echo "== $$part"; $(MAKE) --no-print-directory $$part || status=1; done; \
+	    echo "== $$part"; $(MAKE) --no-print-directory -j$$(nproc) $$part || status=1; done; \
 	    cp build/sanitize/check/* $(CHECK) 2>/dev/null; tests/tap --sum $(CHECK) && exit $$status
 
 check-unit: $(UNIT_TESTS)
@@ -24,7 +24,7 @@ check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
 	    done; exit $$status
 
 check-sanitize:
-	@$(MAKE) --no-print-directory SANITIZE=1 check-unit
+	@$(MAKE) --no-print-directory -j$$(nproc) SANITIZE=1 check-unit
 
 check-host: all man
 	@status=0; for scenario in $(HOST_SCENARIOS); do \
@@ -32,12 +32,12 @@ check-host: all man
 
 demo:
 	@tests/install-deps build host
-	@$(MAKE) --no-print-directory all man
+	@$(MAKE) --no-print-directory -j$$(nproc) all man
 	@tests/host/demo
 
 host:
 	@tests/install-deps build host
-	@$(MAKE) --no-print-directory all man
+	@$(MAKE) --no-print-directory -j$$(nproc) all man
 	@tests/host/run --shell
 
 # Style, shell scripts, and the arrows between parts that must not exist.

@@ -44,12 +44,14 @@ UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)
 
 $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
+	$(say) CC $@
+	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
 
 # Prepared answers of an HTTP peer, for the tests of the command.
 $(B)/tests/peer: tests/lib/peer.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $< $(LDHARDENING) -o $@
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $< $(LDHARDENING) -o $@
 
 # BATS=tests/bats/cli.bats runs one file.
 BATS ?= $(sort $(wildcard tests/bats/*.bats))

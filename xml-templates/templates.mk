@@ -7,10 +7,11 @@ TEMPLATE_NAMES := hostdev qmp
 
 $(O)/templates.c: $(TEMPLATE_NAMES:%=xml-templates/%.xml.in) xml-templates/templates.mk
 	@mkdir -p $(@D)
-	{ echo '#include "templates.h"'; for name in $(TEMPLATE_NAMES); do \
+	$(Q){ echo '#include "templates.h"'; for name in $(TEMPLATE_NAMES); do \
 	    echo "const char vf_template_$$name[] ="; \
 	    sed -e '/^<!--/d' -e 's/[\\"]/\\&/g' -e 's/.*/    "&\\n"/' xml-templates/$$name.xml.in; \
 	    echo '    ;'; done; } > $@
 
 $(O)/templates.o: $(O)/templates.c
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -MMD -MP -c $< -o $@
+	$(say) CC $@
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -MMD -MP -c $< -o $@

@@ -20,17 +20,19 @@ FUZZ_PROGRAMS := $(FUZZ_NAMES:%=$(B)/fuzz/%)
 
 $(FO)/%.o: %.c
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(CPPFLAGS_ALL) $(WARNINGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP \
+	$(say) CC $@
+	$(Q)$(FUZZ_CC) $(CPPFLAGS_ALL) $(WARNINGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP \
 		-c $< -o $@
 
 # What the library holds besides compiled sources is the same in every flavour.
 $(FUZZ_LIB): $(LIB_SOURCES:%.c=$(FO)/%.o) $(filter-out $(LIB_SOURCES:%.c=$(O)/%.o),$(LIB_OBJECTS))
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(FUZZ_PROGRAMS): $(B)/fuzz/%: $(FO)/tests/fuzz/%.o $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -Wl,--as-needed $(PKG_LIBS) -o $@
+	$(say) CC $@
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -Wl,--as-needed $(PKG_LIBS) -o $@
 
 check-fuzz: $(FUZZ_PROGRAMS)
 	@tests/tap --live $(CHECK) fuzz tests/fuzz/run $(B)/fuzz $(FUZZ_SECONDS) $(FUZZ_NAMES)

@@ -13,7 +13,8 @@ FAKE_SOURCES := \
 # It defines open() itself, which fortified headers would have defined already.
 $(B)/tests/fakekernel.so: $(FAKE_SOURCES) tests/lib/fakekernel.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -U_FORTIFY_SOURCE -fPIC -shared \
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -U_FORTIFY_SOURCE -fPIC -shared \
 		$(FAKE_SOURCES) -o $@
 
 # Programs whose main() calls fake_kernel_start() (tests/lib/fake.h).
