@@ -349,11 +349,12 @@ static gboolean commit_now(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-// Below the server's source in priority, so that one turn's requests share a commit.
+// Once per turn of the loop, before the server reads on: the requests that came together share a
+// commit, and are answered by the server's next turn.
 static void schedule_commit(VfDaemon *daemon)
 {
     if (daemon->commit_source == 0)
-        daemon->commit_source = g_idle_add_full(G_PRIORITY_HIGH_IDLE, commit_now, daemon, NULL);
+        daemon->commit_source = g_idle_add_full(G_PRIORITY_HIGH, commit_now, daemon, NULL);
 }
 
 void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer data)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // libmicrohttpd under a GSource: its epoll descriptor is watched, MHD_run() does the rest. A
-// request that is not answered by its handler at once is suspended and resumed by its answer.
-// Limits (connections, header bytes, bodies in flight, idle time) stand here; what a request
-// means stands in the routes.
+// request that is not answered by the next turn of the loop is suspended, and resumed by its
+// answer. Limits (connections, header bytes, bodies in flight, idle time) stand here; what a
+// request means stands in the routes.
 
 #include "server.h"
 
@@ -41,21 +41,25 @@ struct VfServer {
     gid_t use_group, read_group;
     gboolean poke; // something was resumed: run once more
     gboolean closing;
+    guint turn; // calls of MHD_run()
     gsize body_bytes;
     guint strangers, users; // connections that are not root's
-    GHashTable *waiting;    // of suspended VfRequest
+    GHashTable *waiting;    // of VfRequest without an answer
     GHashTable *streams;    // of suspended VfStream
 };
 
 struct VfRequest {
     VfServer *server;
-    struct MHD_Connection *connection;
+    struct MHD_Connection *connection; // NULL once the client is gone
     const VfRoute *route;
     char *segments[MAX_SEGMENTS];
+    char *query;
     GByteArray *body;
+    gboolean plain;  // errors as a line of text
     GError *refusal; // known before the handler runs
     struct MHD_Response *response;
     unsigned status;
+    guint turn; // in which the handler was called
     gboolean suspended, handled;
 };
 
@@ -83,9 +87,8 @@ static gboolean in_group(int fd, gid_t own, gid_t wanted)
     return FALSE;
 }
 
-static VfRole role_of(const VfServer *server, struct MHD_Connection *connection)
+static VfRole role_of(const VfServer *server, int fd)
 {
-    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     struct ucred peer;
     socklen_t length = sizeof(peer);
 
@@ -100,34 +103,49 @@ static VfRole role_of(const VfServer *server, struct MHD_Connection *connection)
     return VF_ROLE_NONE;
 }
 
-// A connection came or went; one too many is ended before it has said anything.
-static void on_connection(void *data, struct MHD_Connection *connection, void **state,
+// Where connections of a role are counted; NULL: nowhere.
+static guint *count_of(VfServer *server, VfRole role)
+{
+    if (role == VF_ROLE_ADMIN)
+        return NULL;
+    return role == VF_ROLE_NONE ? &server->strangers : &server->users;
+}
+
+// A connection came or went; one too many is ended before it has said anything. Who its peer is
+// was settled when it connected, and is kept with it.
+static void on_connection(void *data, struct MHD_Connection *connection, void **role,
                           enum MHD_ConnectionNotificationCode code)
 {
     VfServer *server = data;
-    VfRole role = role_of(server, connection);
-    guint *count = *state;
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    guint *count;
 
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (count != NULL)
-            --*count;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *role = GUINT_TO_POINTER(role_of(server, fd));
+    count = count_of(server, GPOINTER_TO_UINT(*role));
+    if (count == NULL)
         return;
-    }
-    if (role == VF_ROLE_ADMIN)
-        return;
-    *state = count = role == VF_ROLE_NONE ? &server->strangers : &server->users;
-    if (++*count > (role == VF_ROLE_NONE ? MAX_STRANGERS : MAX_USERS))
-        shutdown(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
-                 SHUT_RDWR);
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+        --*count;
+    else if (++*count > (count == &server->strangers ? MAX_STRANGERS : MAX_USERS))
+        shutdown(fd, SHUT_RDWR);
+}
+
+static VfRole role_on(struct MHD_Connection *connection)
+{
+    return GPOINTER_TO_UINT(
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
 }
 
 // ---- requests
 
 static void request_free(VfRequest *request)
 {
+    g_hash_table_remove(request->server->waiting, request);
     request->server->body_bytes -= request->body->len;
     for (guint i = 0; i < MAX_SEGMENTS; i++)
         g_free(request->segments[i]);
+    g_free(request->query);
     g_byte_array_unref(request->body);
     g_clear_error(&request->refusal);
     if (request->response != NULL)
@@ -178,53 +196,51 @@ static const VfRoute *find_route(VfServer *server, const char *method, const cha
     return NULL;
 }
 
-typedef struct {
-    const VfRoute *route;
-    GError **error;
-} QueryCheck;
-
-static enum MHD_Result check_query(void *data, enum MHD_ValueKind kind, const char *key,
-                                   const char *value)
+static enum MHD_Result take_query(void *data, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
 {
-    QueryCheck *check = data;
+    VfRequest *request = data;
 
-    if (g_strcmp0(check->route->query, key) == 0 && value != NULL)
-        return MHD_YES;
-    g_set_error(check->error, VF_ERROR, VF_ERROR_INPUT, "%s: query member '%.40s' is not known",
-                check->route->path, key);
-    return MHD_NO;
+    if (g_strcmp0(request->route->query, key) != 0 || value == NULL) {
+        g_set_error(&request->refusal, VF_ERROR, VF_ERROR_INPUT,
+                    "%s: query member '%.40s' is not known", request->route->path, key);
+        return MHD_NO;
+    }
+    if (request->query == NULL)
+        request->query = g_strdup(value);
+    return MHD_YES;
 }
 
-static gboolean admit(VfRequest *request, GError **error)
+// Sets the refusal when there is a reason for one.
+static void admit(VfRequest *request)
 {
     static const char *const words[] = {"nobody", "read", "use", "administer"};
     const VfRoute *route = request->route;
-    QueryCheck check = {route, error};
+    GError **error = &request->refusal;
     const char *length_text =
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Length");
     guint64 length = length_text != NULL ? g_ascii_strtoull(length_text, NULL, 10) : 0;
 
-    if (role_of(request->server, request->connection) < route->role) {
+    if (role_on(request->connection) < route->role) {
         g_set_error(error, VF_ERROR, VF_ERROR_DENIED,
                     "%s: it needs the right to %s" VF_REMEDY
                     "call it as root or as a member of the group that virtfn.conf(5) names",
                     route->path, words[route->role]);
-        return FALSE;
+        return;
     }
     if (length > route->max_body) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
                     "%s: a body of %" G_GUINT64_FORMAT " bytes is above the %" G_GSIZE_FORMAT
                     " it may have",
                     route->path, length, route->max_body);
-        return FALSE;
+        return;
     }
     if (length + request->server->body_bytes > BODIES_IN_FLIGHT) {
         g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
                     "virtfnd: too many large requests at once" VF_REMEDY "try again");
-        return FALSE;
+        return;
     }
-    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_query, &check);
-    return *error == NULL;
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, take_query, request);
 }
 
 const char *vf_request_segment(const VfRequest *request, guint n)
@@ -234,21 +250,21 @@ const char *vf_request_segment(const VfRequest *request, guint n)
 
 const char *vf_request_query(const VfRequest *request)
 {
-    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND,
-                                       request->route->query);
+    return request->query;
 }
 
 const char *vf_request_body(const VfRequest *request, gsize *length)
 {
     *length = request->body->len;
-    return (const char *)request->body->data;
+    return request->body->len > 0 ? (const char *)request->body->data : "";
 }
 
 json_t *vf_request_json(const VfRequest *request, GError **error)
 {
     json_error_t where;
-    json_t *json = json_loadb((const char *)request->body->data, request->body->len,
-                              JSON_REJECT_DUPLICATES, &where);
+    gsize length;
+    const char *body = vf_request_body(request, &length);
+    json_t *json = json_loadb(body, length, JSON_REJECT_DUPLICATES, &where);
 
     if (json == NULL)
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "request body: line %d, column %d: %s",
@@ -263,10 +279,8 @@ static void resume(VfRequest *request)
     if (!request->suspended)
         return;
     request->suspended = FALSE;
-    g_hash_table_remove(request->server->waiting, request);
     MHD_resume_connection(request->connection);
     request->server->poke = TRUE;
-    g_main_context_wakeup(NULL);
 }
 
 static void answer(VfRequest *request, unsigned status, const char *content_type,
@@ -277,7 +291,11 @@ static void answer(VfRequest *request, unsigned status, const char *content_type
         MHD_add_response_header(response, "Content-Type", content_type);
     request->response = response;
     request->status = status;
-    resume(request);
+    g_hash_table_remove(request->server->waiting, request);
+    if (request->connection == NULL)
+        request_free(request);
+    else
+        resume(request);
 }
 
 static void free_body(void *body)
@@ -330,12 +348,10 @@ void vf_problem_json(GString *out, const GError *error)
 
 void vf_request_reply_error(VfRequest *request, const GError *error)
 {
-    const char *accept =
-        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept");
     unsigned status = vf_error_http_status(vf_error_code(error));
     GString *line = g_string_new(NULL);
 
-    if (accept != NULL && strstr(accept, "text/plain") != NULL) {
+    if (request->plain) {
         g_string_append(line, error->message);
         g_strdelimit(line->str, "\n\r", ' ');
         reply_line(request, status, "text/plain; charset=utf-8", line);
@@ -375,7 +391,6 @@ static void stream_wake(VfStream *stream)
     g_hash_table_remove(stream->server->streams, stream);
     MHD_resume_connection(stream->connection);
     stream->server->poke = TRUE;
-    g_main_context_wakeup(NULL);
 }
 
 static void stream_free(VfStream *stream)
@@ -431,13 +446,15 @@ static VfRequest *request_new(VfServer *server, struct MHD_Connection *connectio
                               const char *method, const char *path)
 {
     VfRequest *request = g_new0(VfRequest, 1);
+    const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
 
     request->server = server;
     request->connection = connection;
+    request->plain = accept != NULL && strstr(accept, "text/plain") != NULL;
     request->body = g_byte_array_new();
     request->route = find_route(server, method, path, request->segments, &request->refusal);
     if (request->route != NULL)
-        admit(request, &request->refusal);
+        admit(request);
     return request;
 }
 
@@ -453,6 +470,19 @@ static void take_body(VfRequest *request, const char *data, gsize length)
     }
     g_byte_array_append(request->body, (const guint8 *)data, (guint)length);
     request->server->body_bytes += length;
+}
+
+static void handle(VfRequest *request)
+{
+    VfServer *server = request->server;
+
+    request->handled = TRUE;
+    request->turn = server->turn;
+    g_hash_table_add(server->waiting, request);
+    if (request->refusal != NULL)
+        vf_request_reply_error(request, request->refusal);
+    else
+        request->route->handler(request, server->data);
 }
 
 static enum MHD_Result on_request(void *data, struct MHD_Connection *connection, const char *url,
@@ -472,29 +502,34 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
         *upload_size = 0;
         return MHD_YES;
     }
-    if (!request->handled) {
-        request->handled = TRUE;
-        if (request->refusal != NULL)
-            vf_request_reply_error(request, request->refusal);
-        else
-            request->route->handler(request, server->data);
-    }
+    if (!request->handled)
+        handle(request);
     if (request->response != NULL)
         return MHD_queue_response(connection, request->status, request->response);
     if (server->closing)
         return MHD_NO;
+    // libmicrohttpd calls again in the next turn. By then most have been answered, and suspending
+    // costs as much as all else of a request.
+    if (request->turn == server->turn)
+        return MHD_YES;
     request->suspended = TRUE;
-    g_hash_table_add(server->waiting, request);
     MHD_suspend_connection(connection);
     return MHD_YES;
 }
 
+// A client that left before its answer: the answer ends the request.
 static void on_completed(void *data, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    if (*state != NULL)
-        request_free(*state);
+    VfServer *server = data;
+    VfRequest *request = *state;
+
     *state = NULL;
+    if (request == NULL)
+        return;
+    request->connection = NULL;
+    if (server->closing || !g_hash_table_contains(server->waiting, request))
+        request_free(request);
 }
 
 static gboolean source_prepare(GSource *source, int *timeout)
@@ -524,6 +559,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
     VfServer *server = ((ServerSource *)source)->server;
 
     server->poke = FALSE;
+    server->turn++;
     MHD_run(server->mhd);
     return G_SOURCE_CONTINUE;
 }
@@ -543,6 +579,10 @@ static gboolean look_up_group(const char *name, gid_t *gid)
 
 static void server_free(VfServer *server)
 {
+    g_autoptr(GList) left = g_hash_table_get_keys(server->waiting);
+
+    for (GList *i = left; i != NULL; i = i->next)
+        request_free(i->data); // of clients that left
     g_hash_table_unref(server->waiting);
     g_hash_table_unref(server->streams);
     g_free(server);
