@@ -4,8 +4,9 @@
 # that fails does not keep the others from running.
 
 CHECK := $(abspath $(B))/check
-# Scenarios of the emulated host; those in one line share a boot.
-HOST_SCENARIOS ?= machine guest crowd crash
+# Scenarios of the emulated host, and those that run once more with a sanitized build of virtfn.
+HOST_SCENARIOS ?= machine demo guest boot crowd crash
+HOST_SANITIZED ?= boot
 
 check:
 	@rm -rf $(CHECK) build/sanitize/check
@@ -28,7 +29,10 @@ check-sanitize:
 
 check-host: all man
 	@status=0; for scenario in $(HOST_SCENARIOS); do \
-	    tests/tap --live $(CHECK) host-$$scenario tests/host/run $$scenario || status=1; done; exit $$status
+	    tests/tap --live $(CHECK) host-$$scenario tests/host/run --timeout 1800 $$scenario || status=1; done; \
+	    for scenario in $(HOST_SANITIZED); do SANITIZE=1 tests/tap --live $(CHECK) \
+	    host-sanitize-$$scenario tests/host/run --timeout 1800 --results $(B)/host/sanitize-$$scenario $$scenario || \
+	    status=1; done; exit $$status
 
 demo:
 	@tests/install-deps build host
