@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The allocator's table. Invariant: pressure[slot] is the number of pointers (TAKEN - 1 when there
-// are more) while the slot is usable and unleased, else TAKEN; so a choice is one scan over a few
-// hundred 16-bit numbers.
+// are more) while the slot is usable and unleased, else TAKEN, and lowest[] has the least of each
+// block of them; so a choice looks at the blocks, then into one.
 
 #include "allocator.h"
 
 #include <string.h>
 
 #define TAKEN G_MAXUINT16
+#define BLOCK 32 // near the square root of a large pool
 
 typedef struct {
-    guint n_slots;
+    guint n_slots, n_blocks;
     guint n_free;
-    guint16 *pressure;
+    guint16 *pressure; // of whole blocks; what is behind the last slot is TAKEN
+    guint16 *lowest;   // of each block
     guint *pointers;
     gboolean *unusable;
     VfLease **leases;
@@ -48,6 +50,7 @@ static void pool_free(gpointer data)
     Pool *pool = data;
 
     g_free(pool->pressure);
+    g_free(pool->lowest);
     g_free(pool->pointers);
     g_free(pool->unusable);
     g_free(pool->leases);
@@ -92,12 +95,25 @@ guint vf_allocator_add_pool(VfAllocator *allocator, guint n_slots)
     Pool *pool = g_new0(Pool, 1);
 
     pool->n_slots = pool->n_free = n_slots;
-    pool->pressure = g_new0(guint16, n_slots);
+    pool->n_blocks = (n_slots + BLOCK - 1) / BLOCK;
+    pool->pressure = g_new(guint16, pool->n_blocks * BLOCK);
+    for (guint i = 0; i < pool->n_blocks * BLOCK; i++)
+        pool->pressure[i] = i < n_slots ? 0 : TAKEN;
+    pool->lowest = g_new0(guint16, pool->n_blocks);
     pool->pointers = g_new0(guint, n_slots);
     pool->unusable = g_new0(gboolean, n_slots);
     pool->leases = g_new0(VfLease *, n_slots);
     g_ptr_array_add(allocator->pools, pool);
     return allocator->pools->len - 1;
+}
+
+static guint16 lowest_of(const guint16 *block)
+{
+    guint16 lowest = TAKEN;
+
+    for (guint i = 0; i < BLOCK; i++)
+        lowest = MIN(lowest, block[i]);
+    return lowest;
 }
 
 // Restores the invariant for one slot after any of its three causes changed.
@@ -107,6 +123,7 @@ static void settle(Pool *pool, guint slot)
     gboolean is_free = !pool->unusable[slot] && pool->leases[slot] == NULL;
 
     pool->pressure[slot] = is_free ? (guint16)MIN(pool->pointers[slot], TAKEN - 1) : TAKEN;
+    pool->lowest[slot / BLOCK] = lowest_of(pool->pressure + slot / BLOCK * BLOCK);
     if (is_free && !was_free)
         pool->n_free++;
     else if (!is_free && was_free)
@@ -137,18 +154,20 @@ static const char *make_key(char *buf, const char *uuid, const char *device)
     return buf;
 }
 
-// The lowest of n pressures, lowest slot first; VF_NO_SLOT when all are TAKEN.
-static guint least_pressed(const guint16 *pressure, guint n)
+// The free slot with the lowest pressure, the first of these; VF_NO_SLOT when none is free.
+static guint least_pressed(const Pool *pool)
 {
-    guint16 best = TAKEN;
+    guint16 lowest = TAKEN;
     guint slot = VF_NO_SLOT;
 
-    for (guint i = 0; i < n && best != 0; i++) {
-        if (pressure[i] < best) {
-            best = pressure[i];
-            slot = i;
+    for (guint i = 0; i < pool->n_blocks; i++) {
+        if (pool->lowest[i] < lowest) {
+            lowest = pool->lowest[i];
+            slot = i * BLOCK;
         }
     }
+    while (slot != VF_NO_SLOT && pool->pressure[slot] != lowest)
+        slot++;
     return slot;
 }
 
@@ -206,7 +225,7 @@ VfAnswer vf_allocator_lease(VfAllocator *allocator, guint pool_number, const cha
         if (pointer != NULL && pool->pressure[pointer->slot] != TAKEN)
             wanted = pointer->slot;
         else
-            wanted = least_pressed(pool->pressure, pool->n_slots);
+            wanted = least_pressed(pool);
         if (wanted == VF_NO_SLOT)
             return VF_NONE_FREE;
     } else if (pool->leases[wanted] != NULL) {
@@ -265,7 +284,7 @@ static guint choose_pointer(const Pool *pool, const VfPointer *pointer)
 
     if (pointer != NULL && pool->pressure[pointer->slot] != TAKEN)
         return pointer->slot;
-    slot = least_pressed(pool->pressure, pool->n_slots);
+    slot = least_pressed(pool);
     if (slot != VF_NO_SLOT)
         return slot;
     if (pointer != NULL && !pool->unusable[pointer->slot])
