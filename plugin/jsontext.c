@@ -44,10 +44,16 @@ static void append_string(GString *out, const char *text)
 
 static void append_integer(GString *out, gint64 value)
 {
-    char text[24];
+    guint64 rest = value < 0 ? -(guint64)value : (guint64)value;
+    char text[20];
+    gsize at = sizeof(text);
 
-    g_snprintf(text, sizeof(text), "%" G_GINT64_FORMAT, value);
-    g_string_append(out, text);
+    do
+        text[--at] = (char)('0' + rest % 10);
+    while ((rest /= 10) != 0);
+    if (value < 0)
+        text[--at] = '-';
+    g_string_append_len(out, text + at, (gssize)(sizeof(text) - at));
 }
 
 static void append_address(GString *out, const VfPciAddr *address)

@@ -4,7 +4,6 @@
 
 #include "pciaddr.h"
 
-#include <stdio.h>
 #include <string.h>
 
 // Reads min..max hex digits followed by `end`; returns the text after `end`, or NULL.
@@ -34,10 +33,29 @@ gboolean vf_pciaddr_parse(const char *text, VfPciAddr *addr)
     return TRUE;
 }
 
+static char *put_hex(char *at, guint32 value, int digits)
+{
+    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4)
+        *at++ = "0123456789abcdef"[value >> shift & 15];
+    return at;
+}
+
+// By hand: every answer of the daemon has addresses by the hundred.
 const char *vf_pciaddr_format(const VfPciAddr *addr, char *buf)
 {
-    snprintf(buf, VF_PCIADDR_BUFSIZE, "%04x:%02x:%02x.%x", addr->domain, addr->bus, addr->device,
-             addr->function);
+    int domain_digits = 4;
+    char *at;
+
+    while (domain_digits < 8 && addr->domain >> 4 * domain_digits != 0)
+        domain_digits++;
+    at = put_hex(buf, addr->domain, domain_digits);
+    *at++ = ':';
+    at = put_hex(at, addr->bus, 2);
+    *at++ = ':';
+    at = put_hex(at, addr->device, 2);
+    *at++ = '.';
+    at = put_hex(at, addr->function, 1);
+    *at = '\0';
     return buf;
 }
 

@@ -22,6 +22,14 @@ static void test_values(void)
                     "\"t\":\"2025-12-31T23:59:59Z\"}");
 }
 
+static void test_extreme_integers(void)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+
+    vf_json_append(out, "[%I,%I,%i,%i]", G_MININT64, G_MAXINT64, 0, G_MININT);
+    g_assert_cmpstr(out->str, ==, "[-9223372036854775808,9223372036854775807,0,-2147483648]");
+}
+
 static void test_nulls(void)
 {
     g_autoptr(GString) out = g_string_new(NULL);
@@ -69,6 +77,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/jsontext/values", test_values);
+    g_test_add_func("/jsontext/extreme-integers", test_extreme_integers);
     g_test_add_func("/jsontext/nulls", test_nulls);
     g_test_add_func("/jsontext/next", test_next);
     g_test_add_func("/jsontext/strings", test_strings);
