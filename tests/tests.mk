@@ -12,6 +12,7 @@ UNIT_NAMES := \
 	examples \
 	fakekernel \
 	fence \
+	inventory \
 	jsontext \
 	lanes \
 	ledger \
@@ -24,6 +25,7 @@ UNIT_NAMES := \
 	program \
 	qdma \
 	render \
+	server \
 	settings \
 	sriov \
 	table

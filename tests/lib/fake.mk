@@ -21,6 +21,7 @@ $(B)/tests/fakekernel.so: $(FAKE_SOURCES) tests/lib/fakekernel.h
 FAKE_UNIT_NAMES := \
 	fakekernel \
 	fence \
+	inventory \
 	numvfs \
 	qdma \
 	sriov
