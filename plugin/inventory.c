@@ -111,8 +111,13 @@ static VfInvPf *pf_new(const char *root, const VfPf *pci)
     char address[VF_PCIADDR_BUFSIZE];
     g_autofree char *net =
         vf_path(root, "/sys/bus/pci/devices/%s/net", vf_pciaddr_format(&pci->address, address));
+    g_autofree char *total = vf_path(root, "/sys/bus/pci/devices/%s/sriov_totalvfs", address);
+    guint64 limit;
 
     pf->pci = *pci;
+    // The PF's driver or firmware may allow fewer VFs than the capability: 7 of igb's 8.
+    if (vf_io_read_uint(total, &limit, NULL))
+        pf->pci.cap.total_vfs = (guint16)MIN(limit, pci->cap.total_vfs);
     pf->netdev = first_entry(net);
     pf->driver = vf_sriov_driver(root, &pci->address);
     pf->vfs = vf_sriov_count(root, &pci->address);
