@@ -342,7 +342,7 @@ static void finish(Prepare *prepare)
                         "start it again",
                         prepare->domain->name, wish->device,
                         daemon->storage_error ? daemon->storage_error : "the pools changed");
-        else if (lease->state != VF_LEASE_PREPARING)
+        else if (lease->state != VF_LEASE_PREPARING && lease->state != VF_LEASE_READY)
             g_set_error(&prepare->error, VF_ERROR, VF_ERROR_STATE,
                         "domain '%s', device '%s': it was released while it started" VF_REMEDY
                         "start it again",

@@ -16,6 +16,7 @@ UNIT_NAMES := \
 	jsontext \
 	lanes \
 	ledger \
+	lifecycle \
 	netmsg \
 	numvfs \
 	nvme \

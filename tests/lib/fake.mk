@@ -22,6 +22,7 @@ FAKE_UNIT_NAMES := \
 	fakekernel \
 	fence \
 	inventory \
+	lifecycle \
 	numvfs \
 	qdma \
 	sriov
