@@ -62,6 +62,7 @@ LIB_SOURCES := \
 	helpers/lib/quote.c \
 	helpers/lib/table.c \
 	plugin/allocator.c \
+	plugin/attach.c \
 	plugin/config-dir.c \
 	plugin/config-pool.c \
 	plugin/config-scan.c \
@@ -82,6 +83,7 @@ LIB_SOURCES := \
 	plugin/numvfs.c \
 	plugin/nvme.c \
 	plugin/pci.c \
+	plugin/placing.c \
 	plugin/profile-net.c \
 	plugin/profile-nvme.c \
 	plugin/profile-qdma.c \
@@ -90,6 +92,7 @@ LIB_SOURCES := \
 	plugin/provision.c \
 	plugin/release.c \
 	plugin/render.c \
+	plugin/resync.c \
 	plugin/routes-hooks.c \
 	plugin/routes-leases.c \
 	plugin/routes.c \

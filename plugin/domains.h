@@ -45,10 +45,10 @@ void vf_domains_queue(VfDomains *domains, const char *uuid, const char *name);
 void vf_domains_queue_pointing(VfDomains *domains, guint pool, guint slot, const char *but_uuid);
 
 // Attaches the running domain's functions that its XML did not have (leases with `attach`).
-void vf_domains_attach(VfDomains *domains, const char *uuid);
+void vf_domains_attach(VfDaemon *daemon, const char *uuid); // attach.c
 
 // Looks at every domain of libvirt again: on connection, and when pools changed.
-void vf_domains_resync(VfDomains *domains);
+void vf_domains_resync(VfDaemon *daemon); // resync.c
 
 // Events from the connection.
 void vf_domains_event(VfDomains *domains, const char *uuid, const char *name, int event,
@@ -56,9 +56,15 @@ void vf_domains_event(VfDomains *domains, const char *uuid, const char *name, in
 
 // Points every claim of a domain at a function and tells where they are: what rendering needs.
 // *placements (free with g_array_unref) borrows names from `domain`. Errors: NOT_FOUND (pool),
-// EXHAUSTED (more claims than the pool has functions), CONFIG.
+// EXHAUSTED (more claims than the pool has functions), CONFIG. In placing.c.
 gboolean vf_domains_place(VfDaemon *daemon, const VfDomain *domain, GArray **placements,
                           GPtrArray *claims, GError **error);
+
+// The record of a domain, made if there is none; name may be NULL.
+VfDomainRecord *vf_domains_record(VfDomains *domains, const char *uuid, const char *name);
+
+// Drops a domain that libvirt does not have: its record and its pointers.
+void vf_domains_forget(VfDomains *domains, const char *uuid);
 
 // Records by UUID (const char * -> VfDomainRecord), for views.
 GHashTable *vf_domains_records(const VfDomains *domains);

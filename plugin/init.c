@@ -66,7 +66,7 @@ static void finish_one(Init *init)
     if (--init->jobs > 0)
         return;
     vf_daemon_refresh(daemon);
-    vf_domains_resync(daemon->domains); // renders, and attaches to the guests that run without
+    vf_domains_resync(daemon); // renders, and attaches to the guests that run without
     event = g_string_new(NULL);
     vf_json_append(event, "{'event':'done','ok':%b}", !init->failed);
     emit(init, event);

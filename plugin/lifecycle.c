@@ -458,7 +458,7 @@ static void refresh_if_troubled(VfDaemon *daemon)
     for (guint i = 0; i < daemon->inventory->pfs->len; i++)
         trouble |= ((VfInvPf *)g_ptr_array_index(daemon->inventory->pfs, i))->problem != NULL;
     if (trouble && vf_daemon_refresh(daemon))
-        vf_domains_resync(daemon->domains);
+        vf_domains_resync(daemon);
 }
 
 void vf_lifecycle_prepare(VfDaemon *daemon, const char *xml, gsize length, VfAnswered answered,
@@ -553,7 +553,7 @@ static gboolean adopt(VfDaemon *daemon, const char *xml, gsize length, VfLeaseSt
             if (lease->state == VF_LEASE_READY)
                 vf_daemon_keep(daemon, lease, VF_LEASE_RUNNING, NULL);
         }
-        vf_domains_attach(daemon->domains, domain->uuid);
+        vf_domains_attach(daemon, domain->uuid);
         vf_domains_queue(daemon->domains, domain->uuid, domain->name);
     }
     return ok;

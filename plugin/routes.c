@@ -15,7 +15,7 @@
 static void refresh(VfDaemon *daemon)
 {
     if (vf_daemon_refresh(daemon))
-        vf_domains_resync(daemon->domains);
+        vf_domains_resync(daemon);
 }
 
 static void get_status(VfRequest *request, gpointer daemon)

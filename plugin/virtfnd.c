@@ -160,7 +160,7 @@ static void on_connected(gpointer data)
     Main *self = data;
 
     vf_virconn_submit(self->daemon->virconn, list_nodedevs, listed_nodedevs, self);
-    vf_domains_resync(self->daemon->domains);
+    vf_domains_resync(self->daemon);
 }
 
 static void on_domain(const char *uuid, const char *name, int event, int detail, gpointer data)
@@ -174,7 +174,7 @@ static gboolean refresh(gpointer data)
 
     self->nodedev_source = 0;
     if (vf_daemon_refresh(self->daemon))
-        vf_domains_resync(self->daemon->domains);
+        vf_domains_resync(self->daemon);
     return G_SOURCE_REMOVE;
 }
 
@@ -226,7 +226,7 @@ static gboolean on_reload(gpointer data)
 
     sd_notify(0, "RELOADING=1");
     vf_daemon_reload(self->daemon);
-    vf_domains_resync(self->daemon->domains);
+    vf_domains_resync(self->daemon);
     sd_notify(0, "READY=1");
     return G_SOURCE_CONTINUE;
 }
@@ -243,7 +243,7 @@ static gboolean sweep(gpointer data)
     VfDaemon *daemon = data;
 
     if (daemon->virconn != NULL && vf_virconn_connected(daemon->virconn))
-        vf_domains_resync(daemon->domains);
+        vf_domains_resync(daemon);
     return G_SOURCE_CONTINUE;
 }
 
@@ -291,11 +291,12 @@ static gboolean serve(const Options *options, GError **error)
 
 int main(int argc, char **argv)
 {
-    Options options = {.daemon = {.root = "",
-                                  .config_dir = VF_SYSCONFDIR "/virtfn",
-                                  .run_dir = "/run/virtfn",
-                                  .state_dir = "/var/lib/virtfn",
-                                  .helper = VF_LIBEXECDIR "/virtfn-numvfs"}};
+    // Its strings live as long as the process.
+    static Options options = {.daemon = {.root = "",
+                                         .config_dir = VF_SYSCONFDIR "/virtfn",
+                                         .run_dir = "/run/virtfn",
+                                         .state_dir = "/var/lib/virtfn",
+                                         .helper = VF_LIBEXECDIR "/virtfn-numvfs"}};
     g_autoptr(GError) error = NULL;
 
     setlocale(LC_ALL, "C");
