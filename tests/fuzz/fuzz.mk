@@ -8,7 +8,8 @@
 FUZZ_NAMES := \
 	config \
 	domxml \
-	hook
+	hook \
+	http
 
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
