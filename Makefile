@@ -61,6 +61,7 @@ LIB_SOURCES := \
 	helpers/lib/pciaddr.c \
 	helpers/lib/quote.c \
 	helpers/lib/table.c \
+	plugin/adopt.c \
 	plugin/allocator.c \
 	plugin/attach.c \
 	plugin/config-dir.c \
@@ -77,13 +78,13 @@ LIB_SOURCES := \
 	plugin/jsontext.c \
 	plugin/lanes.c \
 	plugin/ledger.c \
-	plugin/lifecycle.c \
 	plugin/netmsg.c \
 	plugin/nodedev.c \
 	plugin/numvfs.c \
 	plugin/nvme.c \
 	plugin/pci.c \
 	plugin/placing.c \
+	plugin/prepare.c \
 	plugin/profile-net.c \
 	plugin/profile-nvme.c \
 	plugin/profile-qdma.c \
@@ -103,6 +104,7 @@ LIB_SOURCES := \
 	plugin/sriov.c \
 	plugin/view.c \
 	plugin/virconn.c \
+	plugin/wishes.c \
 	plugin/work.c \
 	plugin/xmltext.c
 

@@ -45,6 +45,11 @@ gboolean vf_lease_state_parse(const char *name, VfLeaseState *state)
     return FALSE;
 }
 
+const char *vf_lease_holder(const VfLease *lease)
+{
+    return lease->domain != NULL && *lease->domain != '\0' ? lease->domain : lease->uuid;
+}
+
 static void pool_free(gpointer data)
 {
     Pool *pool = data;

@@ -43,6 +43,9 @@ typedef struct {
     VfSettings settings; // pool profile and claim merged: what the function gets again
 } VfLease;
 
+// Name of the domain that holds a lease, its UUID when the name is not known.
+const char *vf_lease_holder(const VfLease *lease);
+
 typedef struct VfAllocator VfAllocator;
 
 VfAllocator *vf_allocator_new(void);

@@ -450,8 +450,7 @@ char *vf_daemon_holders(const VfDaemon *daemon, guint pool)
             continue;
         g_autofree char *name = vf_inventory_name(vf_daemon_slot(daemon, pool, lease->slot));
         g_string_append_printf(text, "%s%s by '%s'", text->len > 0 ? ", " : "", name,
-                               lease->domain != NULL && *lease->domain != '\0' ? lease->domain
-                                                                               : lease->uuid);
+                               vf_lease_holder(lease));
     }
     if (n > 8)
         g_string_append_printf(text, " and %u more", n - 8);

@@ -59,7 +59,7 @@ typedef struct {
     VfVirconn *virconn; // NULL without libvirt
     GQueue commits;     // of waiting answers
     guint commit_source;
-    GQueue parked; // of prepares that wait for a release, see lifecycle.c
+    GQueue parked; // of prepares that wait for a release, see release.h
 } VfDaemon;
 
 // Loads configuration, inventory and ledger. A broken configuration is not an error: see

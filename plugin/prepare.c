@@ -14,39 +14,19 @@
 #include "error.h"
 #include "log.h"
 #include "release.h"
+#include "wishes.h"
 #include "work.h"
-
-typedef struct {
-    char *device;
-    char *pool;   // name
-    guint wanted; // slot, VF_NO_SLOT = any
-    guint pool_number;
-    gboolean rendered; // the XML names a function for it
-    gboolean granted;  // by this call
-    gboolean touched;  // its function was readied, or part of that
-    VfSettings settings;
-    VfPciAddr address; // that the XML names
-} Wish;
 
 typedef struct {
     VfDaemon *daemon;
     VfDomain *domain;
-    GArray *wishes; // of Wish
+    GArray *wishes; // of VfWish
     guint jobs;     // in lanes
     GError *error;  // the first one
     gboolean retry; // a function turned out to be somebody else's: decide again
     VfAnswered answered;
     gpointer data;
 } Prepare;
-
-static void wish_clear(gpointer data)
-{
-    Wish *wish = data;
-
-    g_free(wish->device);
-    g_free(wish->pool);
-    vf_settings_clear(&wish->settings);
-}
 
 static void prepare_free(Prepare *prepare)
 {
@@ -56,109 +36,11 @@ static void prepare_free(Prepare *prepare)
     g_free(prepare);
 }
 
-static const char *who(const VfLease *lease)
-{
-    return lease->domain != NULL && *lease->domain != '\0' ? lease->domain : lease->uuid;
-}
-
-// ---- what a domain wishes
-
-static const VfHostdev *hostdev_of(const VfDomain *domain, const char *claim)
-{
-    for (guint i = 0; i < domain->hostdevs->len; i++) {
-        const VfHostdev *hostdev = &g_array_index(domain->hostdevs, VfHostdev, i);
-
-        if (g_strcmp0(hostdev->claim, claim) == 0)
-            return hostdev;
-    }
-    return NULL;
-}
-
-static gboolean wish_of_claim(VfDaemon *daemon, const VfDomain *domain, const VfClaim *claim,
-                              Wish *wish, GError **error)
-{
-    const VfHostdev *hostdev = hostdev_of(domain, claim->name);
-    VfInvPool *pool = vf_inventory_pool(daemon->inventory, claim->pool, &wish->pool_number);
-    char address[VF_PCIADDR_BUFSIZE];
-    guint pool_number;
-
-    if (pool == NULL) {
-        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
-                    "domain '%s', device '%s': there is no pool '%s'" VF_REMEDY
-                    "'virtfn list pools' names them; pools are described in %s",
-                    domain->name, claim->name, claim->pool, daemon->options.config_dir);
-        return FALSE;
-    }
-    wish->device = g_strdup(claim->name);
-    wish->pool = g_strdup(claim->pool);
-    wish->wanted = VF_NO_SLOT;
-    wish->rendered = hostdev != NULL;
-    vf_settings_merge(&wish->settings, &pool->config->settings, &claim->settings);
-    if (hostdev == NULL)
-        return TRUE;
-    wish->address = hostdev->address;
-    if (vf_inventory_find(daemon->inventory, &hostdev->address, &pool_number, &wish->wanted) &&
-        pool_number == wish->pool_number)
-        return TRUE;
-    vf_domains_queue(daemon->domains, domain->uuid, domain->name);
-    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
-                "domain '%s', device '%s': its XML names %s, which is no function of pool '%s'%s%s",
-                domain->name, claim->name, vf_pciaddr_format(&hostdev->address, address),
-                claim->pool, pool->problem != NULL ? ": " : VF_REMEDY,
-                pool->problem != NULL ? pool->problem
-                                      : "it is being rendered again: start it again");
-    return FALSE;
-}
-
-// Name under which a plain hostdev's function is leased.
-static char *plain_device(const VfPciAddr *address)
-{
-    char text[VF_PCIADDR_BUFSIZE];
-
-    return g_strdup_printf("pci-%s", vf_pciaddr_format(address, text));
-}
-
-static gboolean find_wishes(Prepare *prepare, GError **error)
-{
-    VfDaemon *daemon = prepare->daemon;
-    const VfDomain *domain = prepare->domain;
-
-    if (daemon->config_error != NULL && domain->claims->len > 0) {
-        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG, "%s", daemon->config_error);
-        return FALSE;
-    }
-    for (guint i = 0; i < domain->claims->len; i++) {
-        Wish wish = {0};
-        gboolean ok;
-
-        vf_settings_init(&wish.settings);
-        ok = wish_of_claim(daemon, domain, g_ptr_array_index(domain->claims, i), &wish, error);
-        g_array_append_val(prepare->wishes, wish);
-        if (!ok)
-            return FALSE;
-    }
-    for (guint i = 0; i < domain->hostdevs->len; i++) {
-        const VfHostdev *hostdev = &g_array_index(domain->hostdevs, VfHostdev, i);
-        Wish wish = {.rendered = TRUE, .address = hostdev->address};
-
-        if (hostdev->claim != NULL || !vf_inventory_find(daemon->inventory, &hostdev->address,
-                                                         &wish.pool_number, &wish.wanted))
-            continue;
-        const VfPoolConfig *config = vf_daemon_pool(daemon, wish.pool_number)->config;
-        wish.device = plain_device(&hostdev->address);
-        wish.pool = g_strdup(config->name);
-        vf_settings_init(&wish.settings);
-        vf_settings_merge(&wish.settings, &config->settings, &wish.settings);
-        g_array_append_val(prepare->wishes, wish);
-    }
-    return TRUE;
-}
-
 // ---- deciding
 
 typedef enum { DECIDED, WAIT, REFUSED } Decision;
 
-static void set_not_usable(VfDaemon *daemon, const Wish *wish, const char *domain, GError **error)
+static void set_not_usable(VfDaemon *daemon, const VfWish *wish, const char *domain, GError **error)
 {
     const VfSlot *slot = vf_daemon_slot(daemon, wish->pool_number, wish->wanted);
     const char *aside = vf_daemon_quarantined(daemon, wish->pool_number, wish->wanted);
@@ -172,8 +54,8 @@ static void set_not_usable(VfDaemon *daemon, const Wish *wish, const char *domai
                 reason);
 }
 
-static void set_taken(VfDaemon *daemon, const Wish *wish, const VfLease *holder, const char *domain,
-                      GError **error)
+static void set_taken(VfDaemon *daemon, const VfWish *wish, const VfLease *holder,
+                      const char *domain, GError **error)
 {
     g_autofree char *name = vf_inventory_name(vf_daemon_slot(daemon, holder->pool, holder->slot));
     g_autofree char *others = vf_daemon_holders(daemon, wish->pool_number);
@@ -189,10 +71,10 @@ static void set_taken(VfDaemon *daemon, const Wish *wish, const VfLease *holder,
                     "domain '%s', device '%s': %s is held by domain '%s'" VF_REMEDY
                     "another function of pool '%s' is free and the XML is being pointed at it: "
                     "start it again",
-                    domain, wish->device, name, who(holder), wish->pool);
+                    domain, wish->device, name, vf_lease_holder(holder), wish->pool);
 }
 
-static void set_exhausted(VfDaemon *daemon, const Wish *wish, const char *domain, GError **error)
+static void set_exhausted(VfDaemon *daemon, const VfWish *wish, const char *domain, GError **error)
 {
     const VfInvPool *pool = vf_daemon_pool(daemon, wish->pool_number);
     g_autofree char *others = vf_daemon_holders(daemon, wish->pool_number);
@@ -225,7 +107,7 @@ static gboolean release_under_way(VfDaemon *daemon, guint pool)
     return FALSE;
 }
 
-static Decision decide_wish(VfDaemon *daemon, const VfDomain *domain, Wish *wish, GError **error)
+static Decision decide_wish(VfDaemon *daemon, const VfDomain *domain, VfWish *wish, GError **error)
 {
     VfLease *lease;
     VfAnswer answer = vf_allocator_lease(daemon->allocator, wish->pool_number, domain->uuid,
@@ -273,6 +155,7 @@ static Decision decide_wish(VfDaemon *daemon, const VfDomain *domain, Wish *wish
     g_free(lease->domain);
     lease->domain = g_strdup(domain->name);
     lease->attach = !wish->rendered;
+    vf_settings_clear(&lease->settings);
     vf_settings_merge(&lease->settings, &wish->settings, &wish->settings);
     if (vf_daemon_keep(daemon, lease, VF_LEASE_PREPARING, error))
         return DECIDED;
@@ -284,7 +167,7 @@ static void undo(Prepare *prepare)
     VfDaemon *daemon = prepare->daemon;
 
     for (guint i = 0; i < prepare->wishes->len; i++) {
-        Wish *wish = &g_array_index(prepare->wishes, Wish, i);
+        VfWish *wish = &g_array_index(prepare->wishes, VfWish, i);
         VfLease *lease =
             wish->device != NULL
                 ? vf_allocator_find(daemon->allocator, prepare->domain->uuid, wish->device)
@@ -333,7 +216,7 @@ static void finish(Prepare *prepare)
     if (prepare->error != NULL)
         undo(prepare);
     for (guint i = 0; prepare->error == NULL && i < prepare->wishes->len; i++) {
-        const Wish *wish = &g_array_index(prepare->wishes, Wish, i);
+        const VfWish *wish = &g_array_index(prepare->wishes, VfWish, i);
         VfLease *lease = vf_allocator_find(daemon->allocator, prepare->domain->uuid, wish->device);
 
         if (lease == NULL)
@@ -395,7 +278,7 @@ static void ready_all(Prepare *prepare)
 
     prepare->jobs = prepare->wishes->len;
     for (guint i = 0; i < prepare->wishes->len; i++) {
-        Wish *wish = &g_array_index(prepare->wishes, Wish, i);
+        VfWish *wish = &g_array_index(prepare->wishes, VfWish, i);
         VfLease *lease = vf_allocator_find(daemon->allocator, prepare->domain->uuid, wish->device);
 
         wish->touched = TRUE;
@@ -411,7 +294,7 @@ static void decide(Prepare *prepare)
 
     for (guint i = 0; decision == DECIDED && i < prepare->wishes->len; i++)
         decision = decide_wish(prepare->daemon, prepare->domain,
-                               &g_array_index(prepare->wishes, Wish, i), &prepare->error);
+                               &g_array_index(prepare->wishes, VfWish, i), &prepare->error);
     switch (decision) {
     case DECIDED:
         drop_stale(prepare);
@@ -433,19 +316,10 @@ static void decide_again(gpointer data)
     Prepare *prepare = data;
 
     g_array_set_size(prepare->wishes, 0);
-    if (find_wishes(prepare, &prepare->error))
+    if (vf_wishes_find(prepare->daemon, prepare->domain, prepare->wishes, &prepare->error))
         decide(prepare);
     else
         finish(prepare);
-}
-
-static gboolean has_uuid(const VfDomain *domain, GError **error)
-{
-    if (domain->uuid[0] != '\0')
-        return TRUE;
-    g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "domain '%s': its XML has no <uuid>",
-                domain->name);
-    return FALSE;
 }
 
 // A PF without a driver when the daemon started may have one by now; no event told.
@@ -469,102 +343,14 @@ void vf_lifecycle_prepare(VfDaemon *daemon, const char *xml, gsize length, VfAns
     prepare->daemon = daemon;
     prepare->answered = answered;
     prepare->data = data;
-    prepare->wishes = g_array_new(FALSE, FALSE, sizeof(Wish));
-    g_array_set_clear_func(prepare->wishes, wish_clear);
+    prepare->wishes = vf_wishes_new();
     prepare->domain = vf_domain_parse(xml, length, &prepare->error);
     refresh_if_troubled(daemon);
-    if (prepare->domain == NULL || !has_uuid(prepare->domain, &prepare->error) ||
-        !find_wishes(prepare, &prepare->error)) {
+    if (prepare->domain == NULL || !vf_wishes_has_uuid(prepare->domain, &prepare->error) ||
+        !vf_wishes_find(daemon, prepare->domain, prepare->wishes, &prepare->error)) {
         answered(prepare->error, data);
         prepare_free(prepare);
         return;
     }
     decide(prepare);
-}
-
-gboolean vf_lifecycle_starting(const VfDaemon *daemon, const char *uuid)
-{
-    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, uuid);
-
-    for (guint i = 0; i < leases->len; i++) {
-        const VfLease *lease = g_ptr_array_index(leases, i);
-
-        if (lease->state == VF_LEASE_PREPARING || lease->state == VF_LEASE_READY)
-            return TRUE;
-    }
-    return FALSE;
-}
-
-// ---- what runs
-
-static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const VfHostdev *hostdev,
-                              VfLeaseState state, GError **error)
-{
-    g_autofree char *device =
-        hostdev->claim != NULL ? g_strdup(hostdev->claim) : plain_device(&hostdev->address);
-    guint pool, slot;
-    VfLease *lease;
-
-    if (!vf_inventory_find(daemon->inventory, &hostdev->address, &pool, &slot))
-        return TRUE;
-    lease = vf_allocator_at(daemon->allocator, pool, slot);
-    if (lease != NULL && strcmp(lease->uuid, domain->uuid) != 0) {
-        g_autofree char *name = vf_inventory_name(vf_daemon_slot(daemon, pool, slot));
-
-        g_set_error(error, VF_ERROR, VF_ERROR_BUSY, "domain '%s': %s is leased to domain '%s'",
-                    domain->name, name, who(lease));
-        return FALSE;
-    }
-    if (lease == NULL) {
-        // Its own old lease, of another function, is of an earlier run.
-        VfLease *old = vf_allocator_find(daemon->allocator, domain->uuid, device);
-
-        if (old != NULL)
-            vf_daemon_drop(daemon, old);
-        vf_allocator_set_usable(daemon->allocator, pool, slot, TRUE);
-        if (vf_allocator_lease(daemon->allocator, pool, domain->uuid, device, slot, &lease) !=
-            VF_GRANTED)
-            return TRUE;
-        vf_daemon_quarantine(daemon, pool, slot, NULL);
-        lease->domain = g_strdup(domain->name);
-        vf_settings_merge(&lease->settings, &vf_daemon_pool(daemon, pool)->config->settings,
-                          &vf_daemon_pool(daemon, pool)->config->settings);
-    } else if (lease->state == state || lease->state == VF_LEASE_RELEASING) {
-        return TRUE;
-    }
-    return vf_daemon_keep(daemon, lease, state, error);
-}
-
-static gboolean adopt(VfDaemon *daemon, const char *xml, gsize length, VfLeaseState state,
-                      GError **error)
-{
-    g_autoptr(VfDomain) domain = vf_domain_parse(xml, length, error);
-    gboolean ok = domain != NULL && has_uuid(domain, error);
-
-    for (guint i = 0; ok && i < domain->hostdevs->len; i++)
-        ok = adopt_hostdev(daemon, domain, &g_array_index(domain->hostdevs, VfHostdev, i), state,
-                           error);
-    if (ok && state == VF_LEASE_RUNNING) {
-        g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, domain->uuid);
-
-        for (guint i = 0; i < leases->len; i++) {
-            VfLease *lease = g_ptr_array_index(leases, i);
-
-            if (lease->state == VF_LEASE_READY)
-                vf_daemon_keep(daemon, lease, VF_LEASE_RUNNING, NULL);
-        }
-        vf_domains_attach(daemon, domain->uuid);
-        vf_domains_queue(daemon->domains, domain->uuid, domain->name);
-    }
-    return ok;
-}
-
-gboolean vf_lifecycle_start(VfDaemon *daemon, const char *xml, gsize length, GError **error)
-{
-    return adopt(daemon, xml, length, VF_LEASE_READY, error);
-}
-
-gboolean vf_lifecycle_adopt(VfDaemon *daemon, const char *xml, gsize length, GError **error)
-{
-    return adopt(daemon, xml, length, VF_LEASE_RUNNING, error);
 }
