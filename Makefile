@@ -22,8 +22,8 @@ FLAVOUR := $(if $(SANITIZE),-sanitize)$(if $(COVERAGE),-coverage)
 B := build$(FLAVOUR:-%=/%)
 O := $(B)/obj
 
-PACKAGES := glib-2.0 gio-unix-2.0 gthread-2.0 libvirt libvirt-qemu libvirt-glib-1.0 libxml-2.0 \
-	pciaccess sqlite3 libmicrohttpd jansson libcurl libnl-3.0 libnl-route-3.0 libsystemd
+PACKAGES := glib-2.0 gio-unix-2.0 libvirt libvirt-glib-1.0 libxml-2.0 \
+	pciaccess sqlite3 libmicrohttpd jansson libcurl libnl-3.0 libsystemd
 
 CC ?= gcc
 CFLAGS ?= -O2 -g
