@@ -61,7 +61,13 @@ boot_prepare() {
     boot=$(mktemp -d "${TMPDIR:-/tmp}/virtfn-host.XXXXXX")
     mkdir "$boot/results"
     mkfifo "$boot/log"
-    "$qemu/usr/bin/qemu-img" create -q -f qcow2 -F "$2" -b "$1" "$boot/root.qcow2"
+    boot_backing=("$1" "$2")
+    boot_disk
+}
+
+# boot_disk: a fresh disk on the backing image.
+boot_disk() {
+    "$qemu/usr/bin/qemu-img" create -q -f qcow2 -F "${boot_backing[1]}" -b "${boot_backing[0]}" "$boot/root.qcow2"
 }
 
 # pack_payload TREE...: print an archive that has the trees, merged in this order, as /payload. Their /bin, /sbin
@@ -85,8 +91,15 @@ pack_payload() {
 # boot_start EXTRA...: start the emulated host on what the boot directory holds: root.qcow2, vmlinuz, initrd.
 # The pid goes into `qemu_pid`. Console: console.log. Port 'log': a fifo. Share: results.
 boot_start() {
-    local cards=() input
-    exec {input}<&0 # a background command would get /dev/null
+    boot_extra=("$@")
+    exec {boot_input}<&0 # a background command would get /dev/null
+    exec {boot_log}<>"$boot/log" # its reader stays through a second try
+    boot_launch
+}
+
+boot_launch() {
+    local cards=()
+    boot_since=$SECONDS
     cards_each "$cards_spec" card_arguments
     "$qemu/usr/bin/qemu-system-x86_64" -L "$qemu/usr/share/qemu" -name virtfn-host \
         -machine q35,kernel-irqchip=split -accel tcg,thread=multi,tb-size=1024 -cpu max \
@@ -101,25 +114,45 @@ boot_start() {
         -fsdev "local,id=results,path=$boot/results,security_model=none" \
         -device virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x5 \
         -serial "file:$boot/console.log" \
-        "${cards[@]}" "$@" <&"$input" \
+        "${cards[@]}" "${boot_extra[@]}" <&"$boot_input" \
         2> >(grep -v 'is not connected to host network' >&2) &
     qemu_pid=$!
 }
 
-# boot_wait SECONDS: wait for the host to power off. It must say within boot_limit that it is up. Fails, with a line that
-# says what happened, if it does not start or does not end in time.
+# boot_stalled: the host is not up, and will not be: it is late, or its kernel says that an emulated processor gets no
+# timer interrupts any more, which TCG does now and then in the first second of a boot.
+boot_stalled() {
+    [[ ! -e $boot/results/.up ]] || return
+    ((SECONDS - boot_since > boot_limit)) || grep -q 'rcu_preempt kthread starved' "$boot/console.log" 2>/dev/null
+}
+
+# boot_again: end a host that stalled before it did anything, and start it anew.
+boot_again() {
+    echo "the emulated host's boot stalled after $((SECONDS - boot_since)) s; starting it again" >&2
+    kill -KILL "$qemu_pid"
+    wait "$qemu_pid" 2>/dev/null || true
+    boot_disk
+    boot_launch
+}
+
+# boot_wait SECONDS: wait for the host to power off. It must say within boot_limit that it is up, at the third try at
+# the latest. Fails, with a line that says what happened, if it does not start or does not end in time.
 boot_wait() {
-    local start=$SECONDS
+    local start=$SECONDS tries=1
     while kill -0 "$qemu_pid" 2>/dev/null; do
         if ((SECONDS - start > $1)); then
             echo "the emulated host did not finish within $1 s" >&2
             return 1
-        elif ((SECONDS - start > boot_limit)) && [[ ! -e $boot/results/.up ]]; then
-            echo "the emulated host did not boot within $boot_limit s" >&2
-            return 1
+        elif boot_stalled; then
+            ((++tries <= 3)) || {
+                echo "the emulated host did not boot in $((tries - 1)) tries" >&2
+                return 1
+            }
+            boot_again
         fi
         sleep 0.2
     done
+    exec {boot_log}>&-
     wait "$qemu_pid" || {
         echo "the emulator ended with status $?" >&2
         return 1
@@ -139,7 +172,7 @@ boot_stop() {
     [[ -z ${boot:-} ]] || rm -rf "$boot"
 }
 
-boot_limit=300
+boot_limit=150
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
 kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
