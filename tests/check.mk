@@ -27,7 +27,13 @@ check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
 check-sanitize:
 	@$(MAKE) --no-print-directory -j$$(nproc) SANITIZE=1 check-unit
 
-check-host: all man
+# What the emulated host is made of, built once and cached: QEMU, its disk, its guests.
+host-image:
+	@mkdir -p build/host
+	@echo "the emulated host: making what is not cached yet, log in build/host/image.log"
+	@tests/host/image >build/host/image.log 2>&1 || { tail -n 40 build/host/image.log; exit 1; }
+
+check-host: all man host-image
 	@status=0; for scenario in $(HOST_SCENARIOS); do \
 	    tests/tap --live $(CHECK) host-$$scenario tests/host/run --timeout 1800 $$scenario || status=1; done; \
 	    for scenario in $(HOST_SANITIZED); do SANITIZE=1 tests/tap --live $(CHECK) \
@@ -36,16 +42,16 @@ check-host: all man
 
 demo:
 	@tests/install-deps build host
-	@$(MAKE) --no-print-directory -j$$(nproc) all man
+	@$(MAKE) --no-print-directory -j$$(nproc) all man host-image
 	@tests/host/demo
 
 host:
 	@tests/install-deps build host
-	@$(MAKE) --no-print-directory -j$$(nproc) all man
+	@$(MAKE) --no-print-directory -j$$(nproc) all man host-image
 	@tests/host/run --shell
 
 # Style, shell scripts, and the arrows between parts that must not exist.
 lint: $(PROGRAMS)
 	@tests/tap $(CHECK) lint tests/lint $(B)
 
-.PHONY: check check-unit check-bats check-sanitize check-host demo host lint
+.PHONY: check check-unit check-bats check-sanitize check-host demo host host-image lint
