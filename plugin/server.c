@@ -622,6 +622,9 @@ VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_gr
         g_source_add_unix_fd(&server->source->source,
                              MHD_get_daemon_info(server->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
                              G_IO_IN);
+    // No handler runs the loop. Against that, GLib would take the descriptor out of its poll and
+    // put it back for each turn, and wake itself up both times.
+    g_source_set_can_recurse(&server->source->source, TRUE);
     g_source_attach(&server->source->source, NULL);
     return server;
 }
