@@ -15,6 +15,7 @@ UNIT_NAMES := \
 	inventory \
 	jsontext \
 	lanes \
+	lease-request \
 	ledger \
 	lifecycle \
 	netmsg \
