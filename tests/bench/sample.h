@@ -5,6 +5,11 @@
 
 #pragma once
 
+#include <time.h>
+
+// A clock of clock_gettime(2).
+double bench_clock_ms(clockid_t clock);
+
 // Monotonic time.
 double bench_now_ms(void);
 
