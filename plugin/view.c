@@ -223,7 +223,8 @@ void vf_view_domains(GString *out, const VfDaemon *daemon)
     for (GList *i = records; i != NULL; i = i->next) {
         const VfDomainRecord *record = i->data;
 
-        if (record->claims->len == 0 && record->error == NULL)
+        if (record->claims->len == 0 && record->error == NULL && !record->attaching &&
+            record->attach_error == NULL)
             continue;
         vf_json_next(out);
         vf_view_domain(out, daemon, record);

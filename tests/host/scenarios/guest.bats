@@ -6,7 +6,7 @@ source /usr/share/virtfn-test/lib.bash
 source /usr/share/virtfn-test/virtfn.bash
 
 # A place for a device that comes while the guest runs: libvirt gives a q35 guest no spare port by itself.
-spare_port="<controller type='pci' model='pcie-root-port'/>"
+spare_port="<controller type='pci' index='0' model='pcie-root'/><controller type='pci' model='pcie-root-port'/>"
 
 setup_file() {
     pools_write
