@@ -68,7 +68,11 @@ static gpointer work(gpointer data)
 
     while ((job = g_async_queue_pop(virconn->jobs))->run != NULL) {
         job->run(virconn->connection, job, &job->error);
-        g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT, deliver, job, NULL);
+        // g_main_context_invoke() would run it here while the main loop is between two turns.
+        g_autoptr(GSource) source = g_idle_source_new();
+        g_source_set_priority(source, G_PRIORITY_DEFAULT);
+        g_source_set_callback(source, deliver, job, NULL);
+        g_source_attach(source, NULL);
     }
     g_free(job);
     return NULL;
