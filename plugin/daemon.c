@@ -50,10 +50,8 @@ const char *vf_daemon_quarantined(const VfDaemon *daemon, guint pool, guint slot
 
 static void settle_usable(VfDaemon *daemon, guint pool, guint slot)
 {
-    const VfInvPool *p = vf_daemon_pool(daemon, pool);
     const VfSlot *s = vf_daemon_slot(daemon, pool, slot);
-    gboolean usable = p->problem == NULL && s->pf->problem == NULL &&
-                      vf_daemon_quarantined(daemon, pool, slot) == NULL;
+    gboolean usable = s->pf->problem == NULL && vf_daemon_quarantined(daemon, pool, slot) == NULL;
 
     vf_allocator_set_usable(daemon->allocator, pool, slot, usable);
 }
