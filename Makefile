@@ -77,7 +77,6 @@ LIB_SOURCES := \
 	plugin/inventory.c \
 	plugin/jsontext.c \
 	plugin/lanes.c \
-	plugin/lease-request.c \
 	plugin/ledger.c \
 	plugin/netmsg.c \
 	plugin/nodedev.c \

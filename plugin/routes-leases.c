@@ -9,7 +9,6 @@
 #include "domains.h"
 #include "error.h"
 #include "jsontext.h"
-#include "lease-request.h"
 #include "lifecycle.h"
 #include "routes.h"
 #include "view.h"
@@ -47,24 +46,77 @@ static void answer_after_commit(VfDaemon *daemon, VfRequest *request, unsigned s
     vf_daemon_after_commit(daemon, committed, answer);
 }
 
-static VfLease *reserve(VfDaemon *daemon, const VfLeaseRequest *wanted, gboolean *created,
-                        GError **error)
+static gboolean valid_device(const char *name)
 {
+    gsize length = strlen(name);
+
+    return length >= 1 && length <= 32 && g_ascii_isalnum(*name) &&
+           strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-") == length;
+}
+
+// As libvirt has them, and as they go into lines of logs and answers.
+static gboolean valid_domain_name(const char *name)
+{
+    gboolean valid = strlen(name) <= 255;
+
+    for (const char *p = name; valid && *p != '\0'; p++)
+        valid = !g_ascii_iscntrl(*p);
+    return valid;
+}
+
+// Reads {"domain","device","pool","name"?}; the strings belong to `json`.
+static gboolean read_request(json_t *json, const char **uuid, const char **device,
+                             const char **pool, const char **name, GError **error)
+{
+    json_error_t where;
+
+    *name = "";
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s:s, s:s, s?s}", "domain", uuid, "device",
+                       device, "pool", pool, "name", name) != 0) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "lease: %s" VF_REMEDY
+                    "give domain (UUID), device and pool, and name if you like",
+                    where.text);
+        return FALSE;
+    }
+    if (!g_uuid_string_is_valid(*uuid)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "lease: '%.40s' is no UUID", *uuid);
+        return FALSE;
+    }
+    if (!valid_device(*device)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "lease: '%.40s' is no device name" VF_REMEDY
+                    "1 to 32 letters, digits, '_' and '-', a letter or digit first",
+                    *device);
+        return FALSE;
+    }
+    if (!valid_domain_name(*name)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "lease: name is no domain's name" VF_REMEDY
+                    "give up to 255 bytes without control characters");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GError **error)
+{
+    const char *uuid_text, *device, *pool_name, *name;
     guint pool;
     VfLease *lease;
 
-    if (!vf_lease_request_check(wanted, error))
+    if (!read_request(json, &uuid_text, &device, &pool_name, &name, error))
         return NULL;
-    g_autofree char *uuid = g_ascii_strdown(wanted->domain, -1);
-    VfInvPool *p = vf_inventory_pool(daemon->inventory, wanted->pool, &pool);
+    g_autofree char *uuid = g_ascii_strdown(uuid_text, -1);
+    VfInvPool *p = vf_inventory_pool(daemon->inventory, pool_name, &pool);
     if (p == NULL) {
         g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
                     "pool '%.40s': there is no such pool" VF_REMEDY
                     "'virtfn list pools' names them",
-                    wanted->pool);
+                    pool_name);
         return NULL;
     }
-    switch (vf_allocator_lease(daemon->allocator, pool, uuid, wanted->device, VF_NO_SLOT, &lease)) {
+    switch (vf_allocator_lease(daemon->allocator, pool, uuid, device, VF_NO_SLOT, &lease)) {
     case VF_GRANTED:
         *created = TRUE;
         break;
@@ -77,7 +129,7 @@ static VfLease *reserve(VfDaemon *daemon, const VfLeaseRequest *wanted, gboolean
         g_set_error(error, VF_ERROR, VF_ERROR_STATE,
                     "domain %s, device '%s': it holds a function of pool '%s'" VF_REMEDY
                     "delete that lease first",
-                    uuid, wanted->device, vf_daemon_pool(daemon, lease->pool)->config->name);
+                    uuid, device, vf_daemon_pool(daemon, lease->pool)->config->name);
         return NULL;
     default: {
         g_autofree char *holders = vf_daemon_holders(daemon, pool);
@@ -85,7 +137,7 @@ static VfLease *reserve(VfDaemon *daemon, const VfLeaseRequest *wanted, gboolean
         g_set_error(error, VF_ERROR, VF_ERROR_EXHAUSTED,
                     "pool '%s': no free function (%s)" VF_REMEDY
                     "stop one of these domains, or raise the pool's count",
-                    wanted->pool,
+                    pool_name,
                     *holders != '\0' ? holders
                     : p->problem     ? p->problem
                                      : "none usable");
@@ -94,7 +146,7 @@ static VfLease *reserve(VfDaemon *daemon, const VfLeaseRequest *wanted, gboolean
     }
     lease->reserved = TRUE;
     if (lease->domain == NULL) {
-        lease->domain = g_strdup(wanted->name);
+        lease->domain = g_strdup(name);
         vf_settings_merge(&lease->settings, &p->config->settings, &p->config->settings);
     }
     if (!vf_daemon_keep(daemon, lease, *created ? VF_LEASE_RESERVED : lease->state, error))
@@ -116,12 +168,9 @@ static GString *reserve_all(VfDaemon *daemon, json_t *requests)
     json_array_foreach(requests, i, one)
     {
         g_autoptr(GError) error = NULL;
-        VfLeaseRequest wanted;
-        VfLease *lease = NULL;
         gboolean created;
+        VfLease *lease = reserve(daemon, one, &created, &error);
 
-        if (vf_lease_request_unpack(one, &wanted, &error))
-            lease = reserve(daemon, &wanted, &created, &error);
         vf_json_next(answers);
         if (lease != NULL)
             vf_view_lease(answers, daemon, lease);
@@ -132,44 +181,28 @@ static GString *reserve_all(VfDaemon *daemon, json_t *requests)
     return answers;
 }
 
-static void post_one(VfDaemon *daemon, VfRequest *request, const VfLeaseRequest *wanted)
-{
-    g_autoptr(GError) error = NULL;
-    gboolean created;
-    VfLease *lease = reserve(daemon, wanted, &created, &error);
-    GString *answer;
-
-    if (lease == NULL) {
-        vf_request_reply_error(request, error);
-        return;
-    }
-    answer = g_string_sized_new(LEASE_SIZE);
-    vf_view_lease(answer, daemon, lease);
-    answer_after_commit(daemon, request, created ? 201 : 200, answer);
-}
-
 void vf_route_lease_post(VfRequest *request, gpointer data)
 {
     VfDaemon *daemon = data;
     g_autoptr(GError) error = NULL;
-    VfLeaseRequest wanted;
-    json_t *json;
-    gsize length;
-    const char *body = vf_request_body(request, &length);
-    g_autofree char *text = g_strndup(body, length);
+    json_t *json = vf_request_json(request, &error);
+    gboolean created = FALSE;
 
-    if (text != NULL && vf_lease_request_scan(text, length, &wanted)) {
-        post_one(daemon, request, &wanted);
-        return;
-    }
-    json = vf_request_json(request, &error);
-    if (json_is_array(json) && json_array_size(json) <= MAX_BATCH)
+    if (json_is_array(json) && json_array_size(json) <= MAX_BATCH) {
         answer_after_commit(daemon, request, 200, reserve_all(daemon, json));
-    else if (json_is_array(json))
+    } else if (json_is_array(json)) {
         g_set_error(&error, VF_ERROR, VF_ERROR_INPUT, "leases: %zu in one request, %d are allowed",
                     json_array_size(json), MAX_BATCH);
-    else if (json != NULL && vf_lease_request_unpack(json, &wanted, &error))
-        post_one(daemon, request, &wanted);
+    } else if (json != NULL) {
+        VfLease *lease = reserve(daemon, json, &created, &error);
+
+        if (lease != NULL) {
+            GString *answer = g_string_sized_new(LEASE_SIZE);
+
+            vf_view_lease(answer, daemon, lease);
+            answer_after_commit(daemon, request, created ? 201 : 200, answer);
+        }
+    }
     json_decref(json);
     if (error != NULL)
         vf_request_reply_error(request, error);

@@ -15,7 +15,6 @@ UNIT_NAMES := \
 	inventory \
 	jsontext \
 	lanes \
-	lease-request \
 	ledger \
 	lifecycle \
 	netmsg \
