@@ -135,8 +135,19 @@ boot_again() {
     boot_launch
 }
 
+# boot_dead: the host was up, but one of its processors has not shown a heartbeat for two minutes: TCG lost it.
+boot_dead() {
+    local beat
+    for beat in "$boot/results"/.beat*; do
+        [[ -e $beat ]] || return
+        (($(date +%s) - $(stat -c %Y "$beat") < beat_limit)) || return 0
+    done
+    return 1
+}
+
 # boot_wait SECONDS: wait for the host to power off. It must say within boot_limit that it is up, at the third try at
-# the latest. Fails, with a line that says what happened, if it does not start or does not end in time.
+# the latest. Fails, with a line that says what happened, if it does not start or does not end in time; with status 2
+# if it was up and the emulator lost one of its processors.
 boot_wait() {
     local start=$SECONDS tries=1
     while kill -0 "$qemu_pid" 2>/dev/null; do
@@ -149,8 +160,11 @@ boot_wait() {
                 return 1
             }
             boot_again
+        elif boot_dead; then
+            echo "a processor of the emulated host has stopped, $((SECONDS - start)) s after its start" >&2
+            return 2
         fi
-        sleep 0.2
+        sleep 0.5
     done
     exec {boot_log}>&-
     wait "$qemu_pid" || {
@@ -169,10 +183,11 @@ boot_stop() {
         kill -KILL "$qemu_pid"
         wait "$qemu_pid" 2>/dev/null || true
     fi
+    [[ -z ${boot_log:-} ]] || exec {boot_log}>&- # or its reader would outlive this process
     [[ -z ${boot:-} ]] || rm -rf "$boot"
 }
 
-boot_limit=150
+boot_limit=150 beat_limit=120
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
 kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
