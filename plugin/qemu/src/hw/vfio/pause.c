@@ -1,0 +1,926 @@
+/*
+ * Pausing vfio-pci devices
+ *
+ * vfio-pause closes the host device behind a vfio-pci device completely:
+ * file descriptors, mappings, group, container, KVM's references.  The guest
+ * goes on seeing its PCI device.  vfio-resume opens a host device again, the
+ * same or another one like it, and restores what the guest had set up.
+ *
+ * Invariants:
+ * - While vbasedev->paused is set nothing uses vbasedev->fd; it is cleared
+ *   last in a resume, in one go with the BQL held.
+ * - A device is running or paused when an operation has ended, never between.
+ *   What can fail in a pause comes before anything is taken from the device.
+ * - The kernel calls that reset a device, its last close and its open, run
+ *   in worker threads without the BQL.
+ *
+ * Not done here: devices with state in QEMU beyond config space, BARs and
+ * interrupts (display, IGD, quirks) are refused.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include CONFIG_DEVICES /* CONFIG_IOMMUFD */
+#include <linux/vfio.h>
+#include <sys/ioctl.h>
+#include "block/thread-pool.h"
+#include "exec/memory.h"
+#include "hw/core/cpu.h"
+#include "hw/pci/msi.h"
+#include "hw/pci/msix.h"
+#include "hw/pci/pci_bridge.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/pci/pcie.h"
+#include "hw/pci/pcie_aer.h"
+#include "migration/blocker.h"
+#include "monitor/monitor.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-vfio-pause.h"
+#include "qapi/qapi-events-vfio-pause.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "system/cpus.h"
+#include "system/iommufd.h"
+#include "system/kvm.h"
+#include "handover.h"
+#include "pause.h"
+#include "pause-config.h"
+
+/* Tries of an open that finds the device locked by its own reset */
+#define VFIO_OPEN_TRIES 50
+
+struct VFIOPause {
+    VfioPauseState state;
+    VfioPausedAccess access;
+    uint32_t hold_ms;
+    int64_t since;      /* of the pause, QEMU_CLOCK_REALTIME, ns */
+    int64_t hold_until; /* 0 before the first access */
+    uint64_t accesses;
+    uint64_t pauses;
+    char *error;
+    VFIOLayout layout;
+    VFIOShadow shadow;
+    Error *blocker;
+    QemuCond ended;     /* the pause has, or holding makes no sense any more */
+    bool gone;          /* the guest's device was removed meanwhile */
+};
+
+/* One resume on its way. */
+typedef struct VFIOResume {
+    VFIOPCIDevice *vdev;
+    char *sysfsdev; /* NULL: as before */
+    int fd;         /* group or device, -1: open by path */
+    VfioResumeSignal signal;
+} VFIOResume;
+
+static VFIOPause *vfio_pause_get(VFIOPCIDevice *vdev)
+{
+    if (!vdev->pause) {
+        vdev->pause = g_new0(VFIOPause, 1);
+        vdev->pause->access = vdev->paused_access;
+        vdev->pause->hold_ms = vdev->paused_hold_ms;
+        qemu_cond_init(&vdev->pause->ended);
+    }
+    return vdev->pause;
+}
+
+static void vfio_pause_set_state(VFIOPCIDevice *vdev, VfioPauseState state,
+                                 Error *err)
+{
+    VFIOPause *p = vdev->pause;
+    g_autofree char *path = object_get_canonical_path(OBJECT(vdev));
+
+    p->state = state;
+    g_free(p->error);
+    p->error = err ? g_strdup(error_get_pretty(err)) : NULL;
+    error_free(err);
+    if (!p->gone) {
+        qapi_event_send_vfio_pause_state(DEVICE(vdev)->id, path, state,
+                                         p->error);
+    }
+}
+
+/*
+ * Guest accesses
+ */
+
+uint32_t vfio_paused_read_config(VFIOPCIDevice *vdev, uint32_t addr, int len)
+{
+    uint32_t emu_bits = 0, emu_val, val = 0;
+    int i;
+
+    memcpy(&emu_bits, vdev->emulated_config_bits + addr, len);
+    memcpy(&val, vdev->pause->shadow.bits + addr, len);
+    emu_bits = le32_to_cpu(emu_bits);
+    val = le32_to_cpu(val);
+    emu_val = pci_default_read_config(&vdev->pdev, addr, len);
+
+    /* QEMU has a copy of COMMAND, which a resume writes to the device */
+    for (i = 0; i < len; i++) {
+        if (addr + i == PCI_COMMAND || addr + i == PCI_COMMAND + 1) {
+            emu_bits |= 0xffU << (8 * i);
+        }
+    }
+    return (emu_val & emu_bits) | (val & ~emu_bits);
+}
+
+void vfio_paused_write_config(VFIOPCIDevice *vdev, uint32_t addr, uint32_t val,
+                              int len)
+{
+    vfio_shadow_write(&vdev->pause->shadow, addr, val, len);
+    pci_default_write_config(&vdev->pdev, addr, val, len);
+}
+
+/* A vCPU waits for the resume, unless somebody waits for the vCPU. */
+static bool vfio_pause_hold(VFIOPCIDevice *vdev)
+{
+    VFIOPause *p = vdev->pause;
+    CPUState *cpu = current_cpu;
+
+    while (vdev->vbasedev.paused && !p->gone) {
+        int64_t left = p->hold_until - qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+
+        if (left <= 0 || cpu->stop || cpu->unplug || !cpu_work_list_empty(cpu)) {
+            break;
+        }
+        /* a stop only kicks the vCPU, so look now and then */
+        qemu_cond_timedwait_bql(&p->ended, MIN(left, 10));
+    }
+    return !vdev->vbasedev.paused;
+}
+
+bool vfio_paused_access(VFIODevice *vbasedev, unsigned region, bool write)
+{
+    VFIOPCIDevice *vdev = container_of(vbasedev, VFIOPCIDevice, vbasedev);
+    VFIOPause *p = vdev->pause;
+    bool back = false;
+
+    if (!p->accesses++) {
+        g_autofree char *path = object_get_canonical_path(OBJECT(vdev));
+
+        p->hold_until = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + p->hold_ms;
+        qapi_event_send_vfio_paused_access(DEVICE(vdev)->id, path, region,
+                                           write);
+    }
+    if (p->access == VFIO_PAUSED_ACCESS_HOLD && current_cpu && kvm_enabled()) {
+        object_ref(OBJECT(vdev));
+        back = vfio_pause_hold(vdev);
+        object_unref(OBJECT(vdev));
+    }
+    return back;
+}
+
+void vfio_paused_reset(VFIOPCIDevice *vdev)
+{
+    vfio_shadow_reset(&vdev->pause->shadow);
+}
+
+/*
+ * BARs: while the device is paused their mappings are anonymous memory at
+ * the same address that no region shows, so that MemoryRegions stay as they
+ * are.
+ */
+
+static void vfio_bars_set_mapped(VFIOPCIDevice *vdev, bool mapped)
+{
+    int i;
+
+    memory_region_transaction_begin();
+    for (i = 0; i < PCI_ROM_SLOT; i++) {
+        vfio_region_mmaps_set_enabled(&vdev->bars[i].region, mapped);
+    }
+    memory_region_transaction_commit();
+}
+
+/* Call it when no region shows the mappings. */
+static void vfio_bars_unmap(VFIOPCIDevice *vdev)
+{
+    int i, j;
+
+    for (i = 0; i < PCI_ROM_SLOT; i++) {
+        VFIORegion *region = &vdev->bars[i].region;
+
+        for (j = 0; j < region->nr_mmaps; j++) {
+            VFIOMmap *m = &region->mmaps[j];
+
+            if (m->mmap &&
+                mmap(m->mmap, m->size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                     -1, 0) == MAP_FAILED) {
+                /* the host device would stay in use: no way to go on */
+                error_report("vfio: replacing the mapping of %s failed: %m",
+                             memory_region_name(&m->mem));
+                abort();
+            }
+        }
+    }
+}
+
+static bool vfio_bars_map(VFIOPCIDevice *vdev, Error **errp)
+{
+    int i, j;
+
+    for (i = 0; i < PCI_ROM_SLOT; i++) {
+        VFIORegion *region = &vdev->bars[i].region;
+        int prot = 0;
+
+        prot |= region->flags & VFIO_REGION_INFO_FLAG_READ ? PROT_READ : 0;
+        prot |= region->flags & VFIO_REGION_INFO_FLAG_WRITE ? PROT_WRITE : 0;
+        for (j = 0; j < region->nr_mmaps; j++) {
+            VFIOMmap *m = &region->mmaps[j];
+
+            if (m->mmap &&
+                mmap(m->mmap, m->size, prot, MAP_SHARED | MAP_FIXED,
+                     region->vbasedev->fd, region->fd_offset + m->offset)
+                == MAP_FAILED) {
+                error_setg_errno(errp, errno, "mapping %s failed",
+                                 memory_region_name(&m->mem));
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/*
+ * Pause
+ */
+
+static bool vfio_pause_check(VFIOPCIDevice *vdev, Error **errp)
+{
+    VFIODevice *vbasedev = &vdev->vbasedev;
+    const char *why = NULL;
+    int i;
+
+    if (!DEVICE(vdev)->realized) {
+        why = "it is not realized";
+    } else if (vbasedev->mdev) {
+        why = "it is a mediated device";
+    } else if (vdev->pdev.failover_pair_id) {
+        why = "it is half of a failover pair";
+    } else if (vdev->vga || vdev->dpy || vdev->enable_ramfb) {
+        why = "it has a display";
+    } else if (vdev->igd_opregion || vdev->resetfn) {
+        why = "it needs device-specific handling";
+    } else if (vbasedev->group &&
+               QLIST_NEXT(QLIST_FIRST(&vbasedev->group->device_list), next)) {
+        why = "another device of its IOMMU group is in use";
+    }
+    for (i = 0; !why && i < PCI_ROM_SLOT; i++) {
+        if (!QLIST_EMPTY(&vdev->bars[i].quirks)) {
+            why = "it needs device-specific handling";
+        }
+    }
+    if (why) {
+        error_setg(errp, "Device cannot be paused: %s", why);
+    }
+    return !why;
+}
+
+static int vfio_close_worker(void *opaque)
+{
+    close(*(int *)opaque);
+    return 0;
+}
+
+/*
+ * Let go of the host device.  The last close resets it, in a worker thread:
+ * for a group before the group is left, because a group with an open device
+ * cannot leave its container; with iommufd after it.
+ */
+static void coroutine_fn vfio_release_co(VFIOPCIDevice *vdev)
+{
+    VFIODevice *vbasedev = &vdev->vbasedev;
+    int fd;
+
+    if (vbasedev->group) {
+        fd = vbasedev->fd;
+        vbasedev->fd = -1;
+        thread_pool_submit_co(vfio_close_worker, &fd);
+        vfio_detach_device(vbasedev);
+    } else {
+        fd = qemu_dup(vbasedev->fd);
+        vfio_detach_device(vbasedev);
+        vbasedev->fd = -1;
+        if (fd >= 0) {
+            thread_pool_submit_co(vfio_close_worker, &fd);
+        }
+    }
+    vbasedev->hiod = NULL;
+}
+
+static void coroutine_fn vfio_pause_co(void *opaque)
+{
+    VFIOPCIDevice *vdev = opaque;
+
+    vfio_release_co(vdev);
+    vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSED, NULL);
+    object_unref(OBJECT(vdev));
+}
+
+/* Take everything from the device that needs its descriptor. */
+static void vfio_pause_quiesce(VFIOPCIDevice *vdev)
+{
+    VFIODevice *vbasedev = &vdev->vbasedev;
+
+    vfio_unregister_notifiers(vdev);
+    vdev->pci_aer = false;
+    vfio_migration_exit(vbasedev);
+    vfio_disable_interrupts(vdev);
+    vfio_bars_set_mapped(vdev, false);
+    vfio_bars_unmap(vdev);
+    pci_device_unset_iommu_device(&vdev->pdev);
+    vbasedev->paused = true;
+}
+
+static bool vfio_pause_begin(VFIOPCIDevice *vdev, Error **errp)
+{
+    VFIOPause *p = vdev->pause;
+    int ret;
+
+    if (!vfio_pause_check(vdev, errp) ||
+        !vfio_layout_read(vdev, &p->layout, errp) ||
+        !vfio_shadow_read(vdev, &p->shadow, errp)) {
+        return false;
+    }
+    error_setg(&p->blocker, "VFIO device %s is paused", vdev->vbasedev.name);
+    if (migrate_add_blocker_modes(&p->blocker, errp, MIG_MODE_ALL, -1)) {
+        p->blocker = NULL;
+        vfio_shadow_free(&p->shadow);
+        return false;
+    }
+    /* or a balloon could discard memory that the resume must pin again */
+    ret = ram_block_uncoordinated_discard_disable(true);
+    if (ret) {
+        error_setg_errno(errp, -ret, "Cannot set discarding of RAM broken");
+        migrate_del_blocker(&p->blocker);
+        vfio_shadow_free(&p->shadow);
+        return false;
+    }
+    vfio_pause_quiesce(vdev);
+    return true;
+}
+
+/* The pause is over, by a resume or by the end of the device. */
+static void vfio_pause_over(VFIOPCIDevice *vdev)
+{
+    VFIOPause *p = vdev->pause;
+
+    if (p->blocker) {
+        migrate_del_blocker(&p->blocker);
+        ram_block_uncoordinated_discard_disable(false);
+    }
+    vfio_shadow_free(&p->shadow);
+    qemu_cond_broadcast(&p->ended);
+}
+
+void vfio_pause_exit(VFIOPCIDevice *vdev)
+{
+    VFIOPause *p = vdev->pause;
+
+    if (p && vdev->vbasedev.paused) {
+        p->gone = true;
+        qemu_cond_broadcast(&p->ended);
+    }
+}
+
+void vfio_pause_finalize(VFIOPCIDevice *vdev)
+{
+    VFIOPause *p = vdev->pause;
+
+    if (!p) {
+        return;
+    }
+    vfio_pause_over(vdev);
+    qemu_cond_destroy(&p->ended);
+    g_free(p->error);
+    g_free(p);
+    vdev->pause = NULL;
+}
+
+/*
+ * Resume
+ */
+
+typedef struct VFIOOpen {
+    int fd;           /* of the group, or of the device with iommufd */
+    const char *name; /* of the device in its group */
+    int iommufd;      /* that the device is bound to */
+    int result;       /* device descriptor or iommufd's id, -errno */
+} VFIOOpen;
+
+static int vfio_open_worker(void *opaque)
+{
+    VFIOOpen *o = opaque;
+    int tries = VFIO_OPEN_TRIES;
+
+    do {
+        o->result = ioctl(o->fd, VFIO_GROUP_GET_DEVICE_FD, o->name);
+        if (o->result >= 0) {
+            return 0;
+        }
+        o->result = -errno;
+        if (o->result == -EAGAIN) {
+            g_usleep(10 * 1000);
+        }
+    } while (o->result == -EAGAIN && --tries);
+    return 0;
+}
+
+static char *vfio_attach_name(VFIOPCIDevice *vdev)
+{
+    char uuid[UUID_STR_LEN];
+
+    if (qemu_uuid_is_null(&vdev->vf_token)) {
+        return g_strdup(vdev->vbasedev.name);
+    }
+    qemu_uuid_unparse(&vdev->vf_token, uuid);
+    return g_strdup_printf("%s vf_token=%s", vdev->vbasedev.name, uuid);
+}
+
+static bool vfio_attach_handed(VFIOPCIDevice *vdev, char *name,
+                               VFIOHandover *handover, Error **errp)
+{
+    bool ok;
+
+    vfio_handover_begin(handover);
+    ok = vfio_attach_device(name, &vdev->vbasedev,
+                            pci_device_iommu_address_space(&vdev->pdev), errp);
+    vfio_handover_end();
+    return ok;
+}
+
+static VFIOGroup *vfio_find_group(int groupid)
+{
+    VFIOGroup *group;
+
+    QLIST_FOREACH(group, &vfio_group_list, next) {
+        if (group->groupid == groupid) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+/* Owns @group_fd, which may be -1. */
+static bool coroutine_fn vfio_open_group_co(VFIOPCIDevice *vdev, int group_fd,
+                                            Error **errp)
+{
+    VFIODevice *vbasedev = &vdev->vbasedev;
+    VFIOHandover handover = { .group_fd = group_fd, .device_fd = -1,
+                              .devid = -1 };
+    g_autofree char *name = vfio_attach_name(vdev);
+    VFIOOpen o = { .name = name };
+    VFIOGroup *group = NULL;
+    int groupid = vfio_device_groupid(vbasedev, errp);
+    bool ok = false;
+
+    if (groupid >= 0 && vfio_find_group(groupid)) {
+        error_setg(errp, "IOMMU group %d has another device in use", groupid);
+    } else if (groupid >= 0) {
+        vfio_handover_begin(&handover);
+        group = vfio_get_group(groupid,
+                               pci_device_iommu_address_space(&vdev->pdev),
+                               errp);
+        vfio_handover_end();
+    }
+    if (handover.group_fd >= 0) {
+        close(handover.group_fd);
+    }
+    if (!group) {
+        return false;
+    }
+
+    o.fd = group->fd;
+    thread_pool_submit_co(vfio_open_worker, &o);
+    if (o.result < 0) {
+        error_setg_errno(errp, -o.result, "opening %s in group %d failed",
+                         vbasedev->name, groupid);
+    } else if (vdev->pause->gone) {
+        error_setg(errp, "the device was removed");
+        thread_pool_submit_co(vfio_close_worker, &o.result);
+    } else {
+        handover.device_fd = o.result;
+        ok = vfio_attach_handed(vdev, name, &handover, errp);
+        if (handover.device_fd >= 0) {
+            thread_pool_submit_co(vfio_close_worker, &handover.device_fd);
+        }
+    }
+    /* attaching may have given it back when it failed */
+    if (!ok && vfio_find_group(groupid) == group) {
+        vfio_put_group(group);
+    }
+    return ok;
+}
+
+#ifdef CONFIG_IOMMUFD
+static int vfio_bind_worker(void *opaque)
+{
+    VFIOOpen *o = opaque;
+    struct vfio_device_bind_iommufd bind = {
+        .argsz = sizeof(bind),
+        .iommufd = o->iommufd,
+    };
+
+    o->result = ioctl(o->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind)
+        ? -errno : (int)bind.out_devid;
+    return 0;
+}
+
+/* Owns @device_fd, which may be -1. */
+static bool coroutine_fn vfio_open_cdev_co(VFIOPCIDevice *vdev, int device_fd,
+                                           Error **errp)
+{
+    VFIODevice *vbasedev = &vdev->vbasedev;
+    VFIOHandover handover = { .group_fd = -1, .device_fd = -1, .devid = -1 };
+    g_autofree char *name = vfio_attach_name(vdev);
+    VFIOOpen o = { };
+    bool ok = false;
+
+    if (device_fd < 0) {
+        if (!vbasedev->sysfsdev) {
+            error_setg(errp, "the device was given as a descriptor: pass 'fd'");
+            return false;
+        }
+        device_fd = iommufd_cdev_getfd(vbasedev->sysfsdev, errp);
+        if (device_fd < 0) {
+            return false;
+        }
+    }
+    if (!iommufd_backend_connect(vbasedev->iommufd, errp)) {
+        close(device_fd);
+        return false;
+    }
+    o.fd = device_fd;
+    o.iommufd = vbasedev->iommufd->fd;
+    thread_pool_submit_co(vfio_bind_worker, &o);
+    if (o.result < 0) {
+        error_setg_errno(errp, -o.result, "binding %s to iommufd failed",
+                         vbasedev->name);
+    } else if (vdev->pause->gone) {
+        error_setg(errp, "the device was removed");
+    } else {
+        handover.devid = o.result;
+        vbasedev->fd = device_fd;
+        device_fd = -1;
+        ok = vfio_attach_handed(vdev, name, &handover, errp);
+        if (!ok) {
+            vbasedev->fd = -1; /* attaching has closed it */
+        }
+    }
+    if (device_fd >= 0) {
+        thread_pool_submit_co(vfio_close_worker, &device_fd);
+    }
+    iommufd_backend_disconnect(vbasedev->iommufd);
+    return ok;
+}
+#endif
+
+static bool vfio_resume_interrupts(VFIOPCIDevice *vdev, Error **errp)
+{
+    PCIDevice *pdev = &vdev->pdev;
+    int ret;
+
+    if (msi_enabled(pdev)) {
+        ret = vfio_msi_enable(vdev);
+    } else if (msix_enabled(pdev)) {
+        ret = vfio_msix_enable(vdev);
+    } else {
+        return vfio_intx_enable(vdev, errp);
+    }
+    if (ret) {
+        error_setg(errp, "setting up the interrupts of %s failed",
+                   vdev->vbasedev.name);
+        return false;
+    }
+    return true;
+}
+
+/* The host device may lie elsewhere in its descriptor. */
+static void vfio_resume_offsets(VFIOPCIDevice *vdev, const VFIOLayout *layout)
+{
+    int i;
+
+    for (i = 0; i < PCI_ROM_SLOT; i++) {
+        vdev->bars[i].region.fd_offset = layout->region_offset[i];
+    }
+    vdev->rom_offset = layout->region_offset[VFIO_PCI_ROM_REGION_INDEX];
+    vdev->config_offset = layout->region_offset[VFIO_PCI_CONFIG_REGION_INDEX];
+}
+
+static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
+{
+    VFIOPause *p = vdev->pause;
+    VFIOLayout layout;
+    VFIOShadow now = { };
+    bool same;
+
+    if (!vfio_layout_read(vdev, &layout, errp)) {
+        return false;
+    }
+    vfio_resume_offsets(vdev, &layout);
+    if (layout.config_size == p->layout.config_size &&
+        !vfio_shadow_read(vdev, &now, errp)) {
+        return false;
+    }
+    same = vfio_layout_check(&p->layout, p->shadow.bits, &layout, now.bits,
+                             errp);
+    if (!same) {
+        error_prepend(errp, "%s cannot stand in for the device the guest has: ",
+                      vdev->vbasedev.name);
+    }
+    vfio_shadow_free(&now);
+    return same;
+}
+
+static void vfio_resume_notifiers(VFIOPCIDevice *vdev)
+{
+    struct vfio_irq_info info = { .argsz = sizeof(info),
+                                  .index = VFIO_PCI_ERR_IRQ_INDEX };
+
+    vdev->pci_aer = !ioctl(vdev->vbasedev.fd, VFIO_DEVICE_GET_IRQ_INFO,
+                           &info) && info.count == 1;
+    vfio_register_notifiers(vdev);
+}
+
+/* The device is open: give it what the guest had set up. */
+static bool vfio_resume_restore(VFIOPCIDevice *vdev, Error **errp)
+{
+    VFIOPause *p = vdev->pause;
+    VFIODevice *vbasedev = &vdev->vbasedev;
+
+    if (!vfio_resume_verify(vdev, errp)) {
+        return false;
+    }
+    if (!pci_device_set_iommu_device(&vdev->pdev, vbasedev->hiod, errp)) {
+        return false;
+    }
+    /* what follows reaches the device as if it were running */
+    vbasedev->paused = false;
+    if (!vfio_bars_map(vdev, errp) ||
+        !vfio_shadow_replay(vdev, &p->shadow, errp) ||
+        !vfio_resume_interrupts(vdev, errp) ||
+        !vfio_migration_realize(vbasedev, errp)) {
+        vfio_migration_exit(vbasedev);
+        vfio_disable_interrupts(vdev);
+        vfio_bars_unmap(vdev);
+        pci_device_unset_iommu_device(&vdev->pdev);
+        vbasedev->paused = true;
+        return false;
+    }
+    vfio_resume_notifiers(vdev);
+    vfio_bars_set_mapped(vdev, true);
+    return true;
+}
+
+static PCIDevice *vfio_resume_port(VFIOPCIDevice *vdev, Error **errp)
+{
+    PCIBus *bus = pci_get_bus(&vdev->pdev);
+    PCIDevice *port = pci_bus_is_root(bus) ? NULL : pci_bridge_get_device(bus);
+    int i, devices = 0;
+
+    for (i = 0; i < ARRAY_SIZE(bus->devices); i++) {
+        devices += !!bus->devices[i];
+    }
+    if (!port || !pci_is_express(port) || !port->exp.aer_cap ||
+        pcie_cap_get_type(port) != PCI_EXP_TYPE_ROOT_PORT || devices != 1) {
+        error_setg(errp, "A signal needs a device alone below a root port "
+                   "that reports errors");
+        return NULL;
+    }
+    return port;
+}
+
+/* Tell the guest by an error that the root port saw itself. */
+static void vfio_resume_signal(VFIOPCIDevice *vdev, VfioResumeSignal signal)
+{
+    PCIDevice *port = vfio_resume_port(vdev, NULL);
+    PCIEAERErr err = {
+        .status = signal == VFIO_RESUME_SIGNAL_FATAL
+            ? PCI_ERR_UNC_DLP : PCI_ERR_UNC_COMP_TIME,
+    };
+
+    if (port) {
+        err.source_id = pci_requester_id(port);
+        pcie_aer_inject_error(port, &err);
+    }
+}
+
+static void vfio_resume_bars_moved(VFIOPCIDevice *vdev)
+{
+    int bar;
+
+    for (bar = 0; bar < PCI_ROM_SLOT; bar++) {
+        VFIORegion *region = &vdev->bars[bar].region;
+
+        if (region->size > 0 && region->size < qemu_real_host_page_size()) {
+            vfio_sub_page_bar_update_mapping(&vdev->pdev, bar);
+        }
+    }
+}
+
+static void vfio_resume_rename(VFIODevice *vbasedev, char **sysfsdev,
+                               char **name)
+{
+    char *old_sysfsdev = vbasedev->sysfsdev, *old_name = vbasedev->name;
+
+    vbasedev->sysfsdev = *sysfsdev;
+    vbasedev->name = *name;
+    *sysfsdev = old_sysfsdev;
+    *name = old_name;
+}
+
+static void coroutine_fn vfio_resume_co(void *opaque)
+{
+    VFIOResume *r = opaque;
+    VFIOPCIDevice *vdev = r->vdev;
+    VFIODevice *vbasedev = &vdev->vbasedev;
+    char *sysfsdev = r->sysfsdev;
+    char *name = sysfsdev ? g_path_get_basename(sysfsdev) : NULL;
+    bool renamed = sysfsdev != NULL, ok;
+    Error *err = NULL;
+
+    if (renamed) {
+        vfio_resume_rename(vbasedev, &sysfsdev, &name);
+    }
+#ifdef CONFIG_IOMMUFD
+    if (vbasedev->iommufd) {
+        ok = vfio_open_cdev_co(vdev, r->fd, &err);
+    } else
+#endif
+    {
+        ok = vfio_open_group_co(vdev, r->fd, &err);
+    }
+    if (ok && !vfio_resume_restore(vdev, &err)) {
+        vfio_release_co(vdev);
+        ok = false;
+    }
+    if (ok) {
+        vfio_pause_over(vdev);
+        vfio_resume_bars_moved(vdev);
+        vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_RUNNING, NULL);
+        if (r->signal != VFIO_RESUME_SIGNAL_NONE) {
+            vfio_resume_signal(vdev, r->signal);
+        }
+    } else {
+        if (renamed) {
+            vfio_resume_rename(vbasedev, &sysfsdev, &name);
+        }
+        vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSED, err);
+    }
+    g_free(sysfsdev);
+    g_free(name);
+    g_free(r);
+    object_unref(OBJECT(vdev));
+}
+
+/*
+ * QMP
+ */
+
+static VFIOPCIDevice *vfio_pause_find(const char *id, VfioPauseState expected,
+                                      Error **errp)
+{
+    Object *peripheral = object_resolve_path("/machine/peripheral", NULL);
+    Object *obj = object_resolve_path_at(peripheral, id);
+    VFIOPCIDevice *vdev;
+    VfioPauseState state;
+
+    if (!obj) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found",
+                  id);
+        return NULL;
+    }
+    vdev = (VFIOPCIDevice *)object_dynamic_cast(obj, TYPE_VFIO_PCI);
+    if (!vdev) {
+        error_setg(errp, "Device '%s' is not a vfio-pci device", id);
+        return NULL;
+    }
+    state = vdev->pause ? vdev->pause->state : VFIO_PAUSE_STATE_RUNNING;
+    if (state != expected) {
+        error_setg(errp, "Device '%s' is %s, not %s", id,
+                   VfioPauseState_str(state), VfioPauseState_str(expected));
+        return NULL;
+    }
+    return vdev;
+}
+
+void qmp_vfio_pause(const char *id, bool has_access, VfioPausedAccess access,
+                    bool has_hold_ms, uint32_t hold_ms, Error **errp)
+{
+    VFIOPCIDevice *vdev = vfio_pause_find(id, VFIO_PAUSE_STATE_RUNNING, errp);
+    VFIOPause *p;
+
+    if (!vdev) {
+        return;
+    }
+    p = vfio_pause_get(vdev);
+    if (!vfio_pause_begin(vdev, errp)) {
+        return;
+    }
+    p->access = has_access ? access : vdev->paused_access;
+    p->hold_ms = has_hold_ms ? hold_ms : vdev->paused_hold_ms;
+    p->since = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    p->accesses = 0;
+    p->pauses++;
+    vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSING, NULL);
+    object_ref(OBJECT(vdev));
+    qemu_coroutine_enter(qemu_coroutine_create(vfio_pause_co, vdev));
+}
+
+/* A sysfs path, from a path or a PCI address */
+static char *vfio_host_device_path(const char *host_device, Error **errp)
+{
+    unsigned domain, bus, slot, function;
+    int end = 0;
+
+    if (g_path_is_absolute(host_device)) {
+        return g_strdup(host_device);
+    }
+    if (sscanf(host_device, "%4x:%2x:%2x.%1u%n", &domain, &bus, &slot,
+               &function, &end) != 4 || host_device[end] || function > 7) {
+        error_setg(errp, "'%s' is neither a PCI address as 0000:01:10.2 nor an "
+                   "absolute path", host_device);
+        return NULL;
+    }
+    return g_strdup_printf("/sys/bus/pci/devices/%04x:%02x:%02x.%u", domain,
+                           bus, slot, function);
+}
+
+void qmp_vfio_resume(const char *id, const char *host_device, const char *fd,
+                     bool has_signal, VfioResumeSignal signal, Error **errp)
+{
+    VFIOPCIDevice *vdev = vfio_pause_find(id, VFIO_PAUSE_STATE_PAUSED, errp);
+    g_autofree char *sysfsdev = NULL;
+    VFIOResume *r;
+    int host_fd = -1;
+
+    if (!vdev) {
+        return;
+    }
+    if (has_signal && signal != VFIO_RESUME_SIGNAL_NONE &&
+        !vfio_resume_port(vdev, errp)) {
+        return;
+    }
+    if (host_device) {
+        sysfsdev = vfio_host_device_path(host_device, errp);
+        if (!sysfsdev) {
+            return;
+        }
+    }
+    if (fd) {
+        host_fd = monitor_get_fd(monitor_cur(), fd, errp);
+        if (host_fd < 0) {
+            return;
+        }
+    }
+    r = g_new0(VFIOResume, 1);
+    r->vdev = vdev;
+    r->sysfsdev = g_steal_pointer(&sysfsdev);
+    r->fd = host_fd;
+    r->signal = has_signal ? signal : VFIO_RESUME_SIGNAL_NONE;
+    vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_RESUMING, NULL);
+    object_ref(OBJECT(vdev));
+    qemu_coroutine_enter(qemu_coroutine_create(vfio_resume_co, r));
+}
+
+static int vfio_pause_query(Object *obj, void *opaque)
+{
+    VfioPauseInfoList ***tail = opaque;
+    VFIOPCIDevice *vdev;
+    VFIOPause *p;
+    VfioPauseInfo *info;
+
+    vdev = (VFIOPCIDevice *)object_dynamic_cast(obj, TYPE_VFIO_PCI);
+    if (!vdev || !DEVICE(vdev)->realized) {
+        return 0;
+    }
+    p = vdev->pause;
+    info = g_new0(VfioPauseInfo, 1);
+    info->device_id = g_strdup(DEVICE(vdev)->id);
+    info->qom_path = object_get_canonical_path(obj);
+    info->host_device = g_strdup(vdev->vbasedev.sysfsdev);
+    info->state = p ? p->state : VFIO_PAUSE_STATE_RUNNING;
+    info->access = p ? p->access : vdev->paused_access;
+    info->hold_ms = p ? p->hold_ms : vdev->paused_hold_ms;
+    if (p) {
+        info->accesses = p->accesses;
+        info->pauses = p->pauses;
+        info->error = g_strdup(p->error);
+        if (info->state != VFIO_PAUSE_STATE_RUNNING) {
+            info->paused_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - p->since;
+        }
+    }
+    QAPI_LIST_APPEND(*tail, info);
+    return 0;
+}
+
+VfioPauseInfoList *qmp_query_vfio_pause(Error **errp)
+{
+    VfioPauseInfoList *list = NULL, **tail = &list;
+
+    object_child_foreach_recursive(qdev_get_machine(), vfio_pause_query, &tail);
+    return list;
+}
