@@ -106,17 +106,19 @@ nvme_vf_online() {
     nvme virt-mgmt "$device" --cntlid="$id" --act=9 --rt=0 --nr=0
 }
 
-# hostdev_xml ADDRESS: print an unmanaged <hostdev> for a function.
+# hostdev_xml ADDRESS [ALIAS]: print an unmanaged <hostdev> for a function; ALIAS (ua-…) becomes its id in QEMU.
 hostdev_xml() {
     [[ $1 =~ ^(....):(..):(..)\.(.)$ ]] || return
-    printf '<hostdev mode="subsystem" type="pci" managed="no"><source><address %s/></source></hostdev>\n' \
-        "$(printf 'domain="0x%s" bus="0x%s" slot="0x%s" function="0x%s"' "${BASH_REMATCH[@]:1}")"
+    printf '<hostdev mode="subsystem" type="pci" managed="no"><source><address %s/></source>%s</hostdev>\n' \
+        "$(printf 'domain="0x%s" bus="0x%s" slot="0x%s" function="0x%s"' "${BASH_REMATCH[@]:1}")" \
+        "${2:+<alias name=\"$2\"/>}"
 }
 
-# guest_xml NAME [--metadata XML] [--device XML]... [--append KERNEL-ARGUMENTS] [--memory MIB]: print the XML of a
-# small KVM guest that starts fast and answers guest_run. See guest/init for the kernel arguments.
+# guest_xml NAME [--metadata XML] [--device XML]... [--append KERNEL-ARGUMENTS] [--memory MIB] [--vcpus N]
+# [--qemu XML]...: print the XML of a small KVM guest that starts fast and answers guest_run. See guest/init for the
+# kernel arguments; --qemu is for elements of libvirt's qemu: name space.
 guest_xml() {
-    local name=$1 metadata='' devices='' append='' memory=192
+    local name=$1 metadata='' devices='' append='' memory=192 vcpus=1 qemu='' namespace=''
     shift
     while (($#)); do
         case $1 in
@@ -124,17 +126,20 @@ guest_xml() {
         --device) devices+=$2 ;;
         --append) append=$2 ;;
         --memory) memory=$2 ;;
+        --vcpus) vcpus=$2 ;;
+        --qemu) qemu+=$2 ;;
         *) echo "guest_xml: unknown option $1" >&2 && return 1 ;;
         esac
         shift 2
     done
+    [[ -z $qemu ]] || namespace=" xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
     mkdir -p "$guest_home"
     cat <<EOF
-<domain type='kvm'>
+<domain type='kvm'$namespace>
   <name>$name</name>
   $metadata
   <memory unit='MiB'>$memory</memory>
-  <vcpu>1</vcpu>
+  <vcpu>$vcpus</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>/usr/share/virtfn-test/guest/vmlinuz</kernel>
@@ -155,6 +160,7 @@ guest_xml() {
     <video><model type='none'/></video>
     $devices
   </devices>
+  $qemu
 </domain>
 EOF
 }
