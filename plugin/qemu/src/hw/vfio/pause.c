@@ -142,7 +142,8 @@ static bool vfio_pause_hold(VFIOPCIDevice *vdev)
     while (vdev->vbasedev.paused && !p->gone) {
         int64_t left = p->hold_until - qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 
-        if (left <= 0 || cpu->stop || cpu->unplug || !cpu_work_list_empty(cpu)) {
+        if (left <= 0 || cpu->stop || cpu->unplug ||
+            !cpu_work_list_empty(cpu)) {
             break;
         }
         /* a stop only kicks the vCPU, so look now and then */
