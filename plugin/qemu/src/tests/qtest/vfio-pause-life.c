@@ -1,0 +1,197 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What else happens to QEMU or the device while it is pausing, paused or
+ * resuming
+ *
+ * Slow resets of the fake device keep an operation going for long enough.
+ */
+
+#include "qemu/osdep.h"
+#include "vfio-pause-lib.h"
+
+static void del(PauseTest *t)
+{
+    QDict *event;
+
+    qtest_qmp_device_del_send(t->qts, "d0");
+    guest_unplugs(t, 0);
+    do {
+        event = qtest_qmp_eventwait_ref(t->qts, "DEVICE_DELETED");
+        if (qdict_haskey(qdict_get_qdict(event, "data"), "device")) {
+            break;
+        }
+        qobject_unref(event);
+    } while (true);
+    qobject_unref(event);
+}
+
+/* The worker threads may be a little behind. */
+static void assert_released_soon(PauseTest *t)
+{
+    int i, fds, maps;
+
+    for (i = 0; i < 200; i++) {
+        count_refs(t, &fds, &maps);
+        if (!fds && !maps) {
+            break;
+        }
+        g_usleep(10 * 1000);
+    }
+    assert_released(t);
+}
+
+static void assert_gone(PauseTest *t)
+{
+    assert_released_soon(t);
+    g_assert_null(query(t, 0));
+    assert_error(qmp_error(t, "{ 'execute': 'vfio-resume', "
+                           "'arguments': { 'id': 'd0' } }"), "'d0'");
+}
+
+static void test_del_running(PauseTest *t)
+{
+    pause_ok(t, 0);
+    resume_ok(t, 0);
+    del(t);
+    assert_gone(t);
+}
+
+static void test_del_paused(PauseTest *t)
+{
+    pause_ok(t, 0);
+    del(t);
+    assert_gone(t);
+}
+
+static void test_del_pausing(PauseTest *t)
+{
+    t->fv->device[0].close_ms = 300;
+    pause_begin(t, 0);
+    del(t);
+    assert_gone(t);
+}
+
+static void test_del_resuming(PauseTest *t)
+{
+    pause_ok(t, 0);
+    t->fv->device[0].open_ms = 300;
+    resume_begin(t, 0);
+    del(t);
+    assert_gone(t);
+}
+
+/* A removed device leaves nothing behind that would block a migration. */
+static void test_del_unblocks(PauseTest *t)
+{
+    QDict *response;
+
+    pause_ok(t, 0);
+    del(t);
+    response = qtest_qmp(t->qts, "{ 'execute': 'query-migrate' }");
+    g_assert_false(qdict_haskey(qdict_get_qdict(response, "return"),
+                                "blocked-reasons"));
+    qobject_unref(response);
+}
+
+static void test_stop_cont(PauseTest *t)
+{
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'stop' }");
+    pause_ok(t, 0);
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'cont' }");
+    g_assert_cmphex(qtest_readl(t->qts, bar(0, 0)), ==, 0xffffffff);
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'stop' }");
+    resume_ok(t, 0);
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'cont' }");
+    assert_running(t, 0);
+}
+
+/* A reset in the midst of an operation, which must not touch the device */
+static void test_reset_during(PauseTest *t)
+{
+    t->fv->device[0].close_ms = t->fv->device[0].open_ms = 300;
+    pause_begin(t, 0);
+    qtest_system_reset(t->qts);
+    g_free(wait_end(t, 0, "paused"));
+    assert_released(t);
+    resume_begin(t, 0);
+    qtest_system_reset(t->qts);
+    g_free(wait_end(t, 0, "running"));
+    guest_setup(t, 0);
+    assert_running(t, 0);
+}
+
+static void quit(PauseTest *t)
+{
+    qtest_quit(t->qts);
+    t->qts = NULL;
+}
+
+static void test_quit_paused(PauseTest *t)
+{
+    pause_ok(t, 0);
+    quit(t);
+}
+
+static void test_quit_pausing(PauseTest *t)
+{
+    t->fv->device[0].close_ms = 300;
+    pause_begin(t, 0);
+    quit(t);
+}
+
+static void test_quit_resuming(PauseTest *t)
+{
+    pause_ok(t, 0);
+    t->fv->device[0].open_ms = 300;
+    resume_begin(t, 0);
+    quit(t);
+}
+
+static bool sanitized(void)
+{
+    g_autofree char *text = NULL;
+    gsize len;
+
+    g_assert(g_file_get_contents(g_getenv("QTEST_QEMU_BINARY"), &text, &len,
+                                 NULL));
+    return memmem(text, len, "__asan_init", 11);
+}
+
+static void test_cycles(PauseTest *t)
+{
+    int i, fds = 0, maps = 0, rss = 0;
+
+    for (i = 0; i < 10000; i++) {
+        if (i == 1000) {
+            fds = all_fds(t);
+            maps = all_maps(t);
+            rss = rss_kib(t);
+        }
+        pause_ok(t, 0);
+        resume_ok(t, 0);
+    }
+    g_test_message("%d fds, %d mappings, %d -> %d KiB", fds, maps, rss,
+                   rss_kib(t));
+    g_assert_cmpint(all_fds(t), ==, fds);
+    g_assert_cmpint(all_maps(t), ==, maps);
+    if (!sanitized()) { /* freed memory stays in quarantine there */
+        g_assert_cmpint(rss_kib(t), <=, rss + rss / 100 + 256);
+    }
+    assert_running(t, 0);
+}
+
+void add_life_cases(void)
+{
+    add_case("del/running", test_del_running, 1);
+    add_case("del/paused", test_del_paused, 1);
+    add_case("del/pausing", test_del_pausing, 1);
+    add_case("del/resuming", test_del_resuming, 1);
+    add_case("del/unblocks", test_del_unblocks, 1);
+    add_case("stop-cont", test_stop_cont, 1);
+    add_case("reset-during", test_reset_during, 1);
+    add_case("quit/paused", test_quit_paused, 1);
+    add_case("quit/pausing", test_quit_pausing, 1);
+    add_case("quit/resuming", test_quit_resuming, 1);
+    add_case("cycles", test_cycles, 1);
+}
