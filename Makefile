@@ -22,7 +22,7 @@ FLAVOUR := $(if $(SANITIZE),-sanitize)$(if $(COVERAGE),-coverage)
 B := build$(FLAVOUR:-%=/%)
 O := $(B)/obj
 
-PACKAGES := glib-2.0 gio-unix-2.0 libvirt libvirt-glib-1.0 libxml-2.0 \
+PACKAGES := glib-2.0 gio-unix-2.0 libvirt libvirt-qemu libvirt-glib-1.0 libxml-2.0 \
 	pciaccess sqlite3 libmicrohttpd jansson libcurl libnl-3.0 libsystemd
 
 CC ?= gcc
@@ -91,6 +91,10 @@ LIB_SOURCES := \
 	plugin/profile.c \
 	plugin/program.c \
 	plugin/provision.c \
+	plugin/qmp-libvirt.c \
+	plugin/qmp-socket.c \
+	plugin/qmp-wire.c \
+	plugin/qmp.c \
 	plugin/release.c \
 	plugin/render.c \
 	plugin/resync.c \

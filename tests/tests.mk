@@ -25,6 +25,7 @@ UNIT_NAMES := \
 	profile \
 	program \
 	qdma \
+	qmp \
 	render \
 	server \
 	settings \
@@ -49,6 +50,10 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) CC $@
 	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
+
+# A QEMU to talk to.
+$(B)/tests/qmp: $(O)/tests/lib/qmp-model.o \
+	$(O)/tests/lib/qmp-peer.o
 
 # Prepared answers of an HTTP peer, for the tests of the command.
 $(B)/tests/peer: tests/lib/peer.c
