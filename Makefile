@@ -82,6 +82,8 @@ LIB_SOURCES := \
 	plugin/nodedev.c \
 	plugin/numvfs.c \
 	plugin/nvme.c \
+	plugin/pause-query.c \
+	plugin/pause.c \
 	plugin/pci.c \
 	plugin/placing.c \
 	plugin/prepare.c \

@@ -20,12 +20,14 @@ UNIT_NAMES := \
 	netmsg \
 	numvfs \
 	nvme \
+	pause \
 	pci \
 	pciaddr \
 	profile \
 	program \
 	qdma \
 	qmp \
+	qmp-libvirt \
 	render \
 	server \
 	settings \
@@ -52,7 +54,7 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
 
 # A QEMU to talk to.
-$(B)/tests/qmp: $(O)/tests/lib/qmp-model.o \
+$(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt: $(O)/tests/lib/qmp-model.o \
 	$(O)/tests/lib/qmp-peer.o
 
 # Prepared answers of an HTTP peer, for the tests of the command.

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Pausing and resuming a guest's VFIO devices (QMP commands of virtfn's QEMU, plugin/qemu). Blocks,
+// until the deadline (g_get_monotonic_time()) at most. Everything here may be asked again after a
+// failure: what is done already counts as done, whoever did it and whether or not the answer came.
+//
+// A device's ID is the alias that libvirt gave it: ua-virtfn-NAME, or hostdevN.
+
+#pragma once
+
+#include <glib.h>
+
+#include "pciaddr.h"
+#include "qmp.h"
+
+typedef enum {
+    VF_PAUSE_UNKNOWN, // QEMU could not be asked, or has no such device
+    VF_PAUSE_RUNNING,
+    VF_PAUSE_PAUSING,
+    VF_PAUSE_PAUSED,
+    VF_PAUSE_RESUMING,
+} VfPauseState;
+
+const char *vf_pause_state_word(VfPauseState state);   // "paused"
+VfPauseState vf_pause_state_parse(const json_t *word); // UNKNOWN for anything else
+
+typedef struct {
+    char *id;       // NULL when the device has none
+    char *qom_path; // always there
+    VfPauseState state;
+    char *host_device; // PCI address or sysfs path, NULL when QEMU does not say
+    guint64 paused_ns, accesses;
+    char *error; // why the last pause or resume failed, NULL when it did not
+} VfPauseInfo;
+
+// Every VFIO device of the guest, as VfPauseInfo, which the array owns.
+GPtrArray *vf_pause_query(VfQmp *qmp, gint64 deadline, GError **error);
+
+// TRUE when the guest's QEMU can pause. VF_ERROR_STATE: it answers, and cannot.
+gboolean vf_pause_supported(VfQmp *qmp, gint64 deadline, GError **error);
+
+// What the guest meets when it accesses a paused device.
+typedef enum {
+    VF_PAUSE_ACCESS_DEFAULT, // as the device's properties say
+    VF_PAUSE_ACCESS_IGNORE,
+    VF_PAUSE_ACCESS_HOLD,
+} VfPauseAccess;
+
+typedef struct {
+    VfPauseAccess access;
+    guint hold_ms; // 0 = as the device's property says
+} VfPausePolicy;
+
+typedef struct {
+    const char *id;
+    VfPauseState state; // out: the last that is known
+    GError *error;      // out: why it is not paused; NULL when it is. The caller's to free
+} VfPauseTarget;
+
+// Starts the pause of all devices, then waits for the end of each. TRUE when all are paused.
+// Otherwise those without an error are: nothing is taken back here. VF_ERROR_NOT_FOUND: no such
+// device in this guest. policy NULL = the devices' own.
+gboolean vf_pause_devices(VfQmp *qmp, VfPauseTarget *targets, guint n_targets,
+                          const VfPausePolicy *policy, gint64 deadline);
+
+// How the guest learns that its function was reset.
+typedef enum {
+    VF_RESUME_SIGNAL_NONE,
+    VF_RESUME_SIGNAL_NONFATAL,
+    VF_RESUME_SIGNAL_FATAL,
+} VfResumeSignal;
+
+// Gives a paused device the function `host` (NULL: the one it had), as `group_fd`, which is the
+// open VFIO group of that function and stays the caller's (-1: QEMU opens it by path: design.md
+// rule 7 says when not to), and waits until it runs. A device that runs on `host` already is done;
+// one that runs on another function is VF_ERROR_STATE. A failure's message holds QEMU's reason, and
+// the device stays paused. QEMU keeps no descriptor of a resume that failed, as long as it can
+// still be told so; where it cannot, the next resume of the device replaces that one.
+gboolean vf_resume_device(VfQmp *qmp, const char *id, const VfPciAddr *host, int group_fd,
+                          VfResumeSignal signal, gint64 deadline, GError **error);
