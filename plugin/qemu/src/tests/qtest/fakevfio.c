@@ -128,6 +128,8 @@ static int failure(int kind, unsigned long cmd)
         return 0;
     }
     f->fired = true;
+    f->fired_kind = kind;
+    f->fired_cmd = cmd;
     return -f->error;
 }
 

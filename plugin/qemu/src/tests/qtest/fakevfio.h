@@ -63,6 +63,8 @@ typedef struct FvFail {
     int error;
     int count;          /* calls that matched */
     bool fired;
+    int fired_kind;     /* the call that it was */
+    unsigned long fired_cmd;
 } FvFail;
 
 typedef struct FvLog {

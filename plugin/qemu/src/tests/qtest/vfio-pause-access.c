@@ -28,7 +28,7 @@ static void test_bars(PauseTest *t)
     info = query(t, 0);
     g_assert_cmpint(qdict_get_int(info, "accesses"), ==, 6);
     qobject_unref(info);
-    event = qtest_qmp_eventwait_ref(t->qts, "VFIO_PAUSED_ACCESS");
+    event = wait_event(t, "VFIO_PAUSED_ACCESS");
     data = qdict_get_qdict(event, "data");
     g_assert_cmpstr(qdict_get_str(data, "device-id"), ==, "d0");
     g_assert_cmpint(qdict_get_int(data, "region"), ==, 0);
@@ -38,7 +38,7 @@ static void test_bars(PauseTest *t)
     /* one event for a pause */
     qtest_writel(t->qts, slow + 8, 0x1234);
     g_free(query_state(t, 0));
-    g_assert_null(qtest_qmp_event_ref(t->qts, "VFIO_PAUSED_ACCESS"));
+    g_assert_null(take_event(t, "VFIO_PAUSED_ACCESS"));
 
     resume_ok(t, 0);
     g_assert_cmphex(qtest_readl(t->qts, mapped + 8), ==, 0);
@@ -57,7 +57,7 @@ static void test_throttled(PauseTest *t)
         qtest_writel(t->qts, bar(0, 0), 0);
         resume_ok(t, 0);
     }
-    while ((event = qtest_qmp_event_ref(t->qts, "VFIO_PAUSED_ACCESS"))) {
+    while ((event = take_event(t, "VFIO_PAUSED_ACCESS"))) {
         g_assert_true(qdict_get_bool(qdict_get_qdict(event, "data"), "write"));
         qobject_unref(event);
         events++;
@@ -77,7 +77,7 @@ static void test_throttled_each(PauseTest *t)
         qtest_readl(t->qts, bar(i, 0));
     }
     for (i = 0; i < 2; i++) {
-        QDict *event = qtest_qmp_eventwait_ref(t->qts, "VFIO_PAUSED_ACCESS");
+        QDict *event = wait_event(t, "VFIO_PAUSED_ACCESS");
         const char *id = qdict_get_str(qdict_get_qdict(event, "data"),
                                        "device-id");
 

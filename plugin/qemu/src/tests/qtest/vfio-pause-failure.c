@@ -14,14 +14,18 @@
 #define MANY 500
 
 /* The state a device is in, checked to be consistent; true if it runs. */
-static bool check(PauseTest *t, int nth)
+static bool check(PauseTest *t, int nth, int ram)
 {
     g_autofree char *state = query_state(t, 0);
     bool running = !strcmp(state, "running");
 
-    g_test_message("call %d failed: %s", nth, state);
+    g_test_message("call %d (kind %d, ioctl 0x%lx): %s, %d mapped for DMA",
+                   nth, t->fv->fail.fired_kind, t->fv->fail.fired_cmd, state,
+                   dma_maps(t));
     if (running) {
         assert_running(t, 0);
+        /* without its BARs vfio goes on, for accesses among devices */
+        g_assert_cmpint(dma_maps_of_ram(t), ==, ram);
     } else {
         g_assert_cmpstr(state, ==, "paused");
         assert_released(t);
@@ -32,7 +36,7 @@ static bool check(PauseTest *t, int nth)
 static void fail_pauses(PauseTest *t, int kinds, int error)
 {
     bool fired = true;
-    int nth;
+    int nth, ram = dma_maps_of_ram(t);
 
     for (nth = 1; fired; nth++) {
         QDict *response;
@@ -46,7 +50,7 @@ static void fail_pauses(PauseTest *t, int kinds, int error)
         }
         qobject_unref(response);
         fired = fail_end(t);
-        if (check(t, nth)) {
+        if (check(t, nth, ram)) {
             g_assert_true(fired);
             pause_ok(t, 0);
         }
@@ -59,7 +63,7 @@ static void fail_pauses(PauseTest *t, int kinds, int error)
 static void fail_resumes(PauseTest *t, int kinds, int error)
 {
     bool fired = true;
-    int nth;
+    int nth, ram = dma_maps_of_ram(t);
 
     for (nth = 1; fired; nth++) {
         QDict *response;
@@ -74,7 +78,7 @@ static void fail_resumes(PauseTest *t, int kinds, int error)
         }
         qobject_unref(response);
         fired = fail_end(t);
-        if (!check(t, nth)) {
+        if (!check(t, nth, ram)) {
             QDict *info = query(t, 0);
 
             g_assert_true(fired);

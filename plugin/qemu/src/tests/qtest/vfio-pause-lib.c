@@ -132,6 +132,7 @@ PauseTest *pause_new(bool iommufd, int devices)
     t->dir = g_dir_make_tmp("vfio-pause-XXXXXX", NULL);
     g_assert(t->dir);
     make_state(t);
+    g_queue_init(&t->events);
     t->iommufd = iommufd;
     t->devices = devices;
     for (i = 0; i < devices; i++) {
@@ -162,6 +163,15 @@ static void set_command(PauseTest *t)
     g_setenv("VFIO_PAUSE_QEMU", command, true);
 }
 
+static bool keep_event(QTestState *s, const char *name, QDict *event,
+                       void *opaque)
+{
+    PauseTest *t = opaque;
+
+    g_queue_push_tail(&t->events, qobject_ref(event));
+    return true;
+}
+
 void pause_start(PauseTest *t, const char *device_options)
 {
     g_autofree char *bios = g_strdup_printf("%s/bios", t->dir);
@@ -187,6 +197,7 @@ void pause_start(PauseTest *t, const char *device_options)
     }
     set_command(t);
     t->qts = qtest_init_with_env("VFIO_PAUSE_QEMU", args->str, true);
+    qtest_qmp_set_event_callback(t->qts, keep_event, t);
     g_string_free(args, true);
 
     /* MMCONFIG, for extended config space */
@@ -210,8 +221,13 @@ PauseTest *pause_started(bool iommufd, int devices)
 
 void pause_end(PauseTest *t)
 {
+    QDict *event;
+
     if (t->qts) {
         qtest_quit(t->qts);
+    }
+    while ((event = g_queue_pop_head(&t->events))) {
+        qobject_unref(event);
     }
     munmap(t->fv, sizeof(*t->fv));
     remove_tree(t->dir);
@@ -346,6 +362,33 @@ bool guest_gets_vector(PauseTest *t, int n, int vector)
 /*
  * QMP
  */
+QDict *take_event(PauseTest *t, const char *name)
+{
+    GList *l;
+
+    for (l = t->events.head; l; l = l->next) {
+        QDict *event = l->data;
+
+        if (!strcmp(qdict_get_str(event, "event"), name)) {
+            g_queue_delete_link(&t->events, l);
+            return event;
+        }
+    }
+    return NULL;
+}
+
+QDict *wait_event(PauseTest *t, const char *name)
+{
+    QDict *event;
+
+    while (!(event = take_event(t, name))) {
+        event = qtest_qmp_receive_dict(t->qts);
+        g_assert(qdict_haskey(event, "event"));
+        g_queue_push_tail(&t->events, event);
+    }
+    return event;
+}
+
 void pause_begin(PauseTest *t, int n)
 {
     g_autofree char *id = g_strdup_printf("d%d", n);
@@ -367,7 +410,7 @@ char *wait_end(PauseTest *t, int n, const char *expected)
     g_autofree char *id = g_strdup_printf("d%d", n);
 
     for (;;) {
-        QDict *event = qtest_qmp_eventwait_ref(t->qts, "VFIO_PAUSE_STATE");
+        QDict *event = wait_event(t, "VFIO_PAUSE_STATE");
         QDict *data = qdict_get_qdict(event, "data");
         const char *state = qdict_get_str(data, "state");
         bool end = !strcmp(qdict_get_str(data, "device-id"), id) &&
@@ -540,6 +583,17 @@ int dma_maps(PauseTest *t)
 
     for (i = 0; i < FV_MAPS; i++) {
         count += !!t->fv->map[i].size;
+    }
+    return count;
+}
+
+int dma_maps_of_ram(PauseTest *t)
+{
+    int i, count = 0;
+
+    for (i = 0; i < FV_MAPS; i++) {
+        count += t->fv->map[i].size && (t->fv->map[i].iova < bar(0, 0) ||
+                 t->fv->map[i].iova >= bar(t->devices, 0));
     }
     return count;
 }

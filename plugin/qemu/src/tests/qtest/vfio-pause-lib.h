@@ -22,6 +22,7 @@ typedef struct PauseTest {
     char *dir;
     bool iommufd;
     int devices;
+    GQueue events;      /* that came while another one was waited for */
 } PauseTest;
 
 /*
@@ -67,6 +68,13 @@ char *wait_end(PauseTest *t, int n, const char *expected);
 void pause_ok(PauseTest *t, int n);
 void resume_ok(PauseTest *t, int n);
 
+/*
+ * The next event of this kind; both keep the others, unlike libqtest's
+ * functions.  take_event() returns NULL if none has come yet.
+ */
+QDict *take_event(PauseTest *t, const char *name);
+QDict *wait_event(PauseTest *t, const char *name);
+
 /* The error that a command ends with at once; the command must fail. */
 char *qmp_error(PauseTest *t, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void assert_error(char *error, const char *part);
@@ -76,6 +84,7 @@ char *query_state(PauseTest *t, int n);
 /* What the kernel sees */
 void count_refs(PauseTest *t, int *fds, int *maps);
 int dma_maps(PauseTest *t);
+int dma_maps_of_ram(PauseTest *t);
 uint64_t vectors_on(PauseTest *t, int n);
 int all_fds(PauseTest *t);
 int all_maps(PauseTest *t);

@@ -17,7 +17,7 @@ static void del(PauseTest *t)
     qtest_qmp_device_del_send(t->qts, "d0");
     guest_unplugs(t, 0);
     do {
-        event = qtest_qmp_eventwait_ref(t->qts, "DEVICE_DELETED");
+        event = wait_event(t, "DEVICE_DELETED");
         if (qdict_haskey(qdict_get_qdict(event, "data"), "device")) {
             break;
         }
@@ -123,7 +123,7 @@ static void test_reset_during(PauseTest *t)
 
 static void quit(PauseTest *t)
 {
-    qtest_quit(t->qts);
+    qtest_quit(t->qts); /* asserts that QEMU ends well */
     t->qts = NULL;
 }
 

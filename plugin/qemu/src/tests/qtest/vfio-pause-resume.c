@@ -223,7 +223,7 @@ static void test_parallel(PauseTest *t)
         pause_begin(t, i);
     }
     for (ended = 0; ended < 4; ) {
-        QDict *event = qtest_qmp_eventwait_ref(t->qts, "VFIO_PAUSE_STATE");
+        QDict *event = wait_event(t, "VFIO_PAUSE_STATE");
 
         ended += !strcmp(qdict_get_str(qdict_get_qdict(event, "data"),
                                        "state"), "paused");
@@ -234,7 +234,7 @@ static void test_parallel(PauseTest *t)
         resume_begin(t, i);
     }
     for (ended = 0; ended < 4; ) {
-        QDict *event = qtest_qmp_eventwait_ref(t->qts, "VFIO_PAUSE_STATE");
+        QDict *event = wait_event(t, "VFIO_PAUSE_STATE");
 
         ended += !strcmp(qdict_get_str(qdict_get_qdict(event, "data"),
                                        "state"), "running");

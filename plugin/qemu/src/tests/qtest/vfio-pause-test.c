@@ -84,7 +84,7 @@ static void test_events(PauseTest *t)
 
     pause_begin(t, 0);
     for (i = 0; i < 4; i++) {
-        QDict *event = qtest_qmp_eventwait_ref(t->qts, "VFIO_PAUSE_STATE");
+        QDict *event = wait_event(t, "VFIO_PAUSE_STATE");
         QDict *data = qdict_get_qdict(event, "data");
 
         g_assert_cmpstr(qdict_get_str(data, "state"), ==, states[i]);
