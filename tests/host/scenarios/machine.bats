@@ -44,7 +44,7 @@ teardown() {
     [ "$status" -eq 7 ]
     [ "$output" = $'out\nerr' ]
     virsh -q reboot plain
-    wait_until 30 sh -c '[ "$(grep -c "guest: ready" /var/lib/virtfn-test/plain.console)" = 2 ]'
+    wait_until 120 sh -c '[ "$(grep -c "guest: ready" /var/lib/virtfn-test/plain.console)" = 2 ]'
     guest_wait plain
     virsh -q shutdown plain
     wait_until 30 sh -c '[ "$(virsh domstate plain | head -1)" = "shut off" ]'
