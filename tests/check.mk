@@ -35,9 +35,9 @@ host-image:
 
 check-host: all man host-image
 	@status=0; for scenario in $(HOST_SCENARIOS); do \
-	    tests/tap --live $(CHECK) host-$$scenario tests/host/run --timeout 1800 $$scenario || status=1; done; \
+	    tests/tap --live $(CHECK) host-$$scenario tests/host/run --timeout 1200 $$scenario || status=1; done; \
 	    for scenario in $(HOST_SANITIZED); do SANITIZE=1 tests/tap --live $(CHECK) \
-	    host-sanitize-$$scenario tests/host/run --timeout 1800 --results $(B)/host/sanitize-$$scenario $$scenario || \
+	    host-sanitize-$$scenario tests/host/run --timeout 1200 --results $(B)/host/sanitize-$$scenario $$scenario || \
 	    status=1; done; exit $$status
 
 demo:
