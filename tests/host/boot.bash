@@ -60,7 +60,7 @@ card_arguments() {
 boot_prepare() {
     boot=$(mktemp -d "${TMPDIR:-/tmp}/virtfn-host.XXXXXX")
     mkdir "$boot/results"
-    mkfifo "$boot/log"
+    mkfifo "$boot/log" "$boot/monitor.in" "$boot/monitor.out"
     boot_backing=("$1" "$2")
     boot_disk
 }
@@ -89,7 +89,7 @@ pack_payload() {
 }
 
 # boot_start EXTRA...: start the emulated host on what the boot directory holds: root.qcow2, vmlinuz, initrd.
-# The pid goes into `qemu_pid`. Console: console.log. Port 'log': a fifo. Share: results.
+# The pid goes into `qemu_pid`. Console: console.log. Port 'log', QEMU's monitor: fifos. Share: results.
 boot_start() {
     boot_extra=("$@")
     exec {boot_input}<&0 # a background command would get /dev/null
@@ -99,7 +99,8 @@ boot_start() {
 
 boot_launch() {
     local cards=()
-    boot_since=$SECONDS
+    boot_clock=0 boot_last=$EPOCHSECONDS beat_last=0 beat_silent=''
+    : >"$boot/beats"
     cards_each "$cards_spec" card_arguments
     "$qemu/usr/bin/qemu-system-x86_64" -L "$qemu/usr/share/qemu" -name virtfn-host \
         -machine q35,kernel-irqchip=split -accel tcg,thread=multi,tb-size=1024 -cpu max \
@@ -114,46 +115,91 @@ boot_launch() {
         -fsdev "local,id=results,path=$boot/results,security_model=none" \
         -device virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x5 \
         -serial "file:$boot/console.log" \
+        -chardev "pipe,id=monitor,path=$boot/monitor" -mon chardev=monitor,mode=control \
         "${cards[@]}" "${boot_extra[@]}" <&"$boot_input" \
         2> >(grep -v 'is not connected to host network' >&2) &
     qemu_pid=$!
+}
+
+# boot_tick: count the seconds of this boot in `boot_clock`. While the machine that all this runs on is suspended, the
+# emulated host is too: such a gap counts as little.
+boot_tick() {
+    local step=$((EPOCHSECONDS - boot_last))
+    boot_last=$EPOCHSECONDS
+    boot_clock=$((boot_clock + (step < 0 ? 0 : step > 5 ? 5 : step)))
 }
 
 # boot_stalled: the host is not up, and will not be: it is late, or its kernel says that an emulated processor gets no
 # timer interrupts any more, which TCG does now and then in the first second of a boot.
 boot_stalled() {
     [[ ! -e $boot/results/.up ]] || return
-    ((SECONDS - boot_since > boot_limit)) || grep -q 'rcu_preempt kthread starved' "$boot/console.log" 2>/dev/null
+    ((boot_clock > boot_limit)) || grep -q 'rcu_preempt kthread starved' "$boot/console.log" 2>/dev/null
+}
+
+# boot_dead: the host was up, but a processor of it (beat_silent) has shown no heartbeat for beat_limit: TCG lost it.
+boot_dead() {
+    local beat
+    [[ -e $boot/results/.up ]] || return
+    beat_silent=''
+    for beat in "$boot/results"/.beat*; do
+        [[ $beat -nt $boot/beats ]] || beat_silent+=" ${beat##*.beat}"
+    done
+    [[ -n $beat_silent ]] || {
+        : >"$boot/beats"
+        beat_last=$boot_clock
+    }
+    ((boot_clock - beat_last > beat_limit))
+}
+
+# boot_evidence LOG: save what the emulator says of a host that is going to be ended, three times to show what moves, to
+# results/LOG; and, if the host can still answer, what the host says of itself, to results/stuck.
+boot_evidence() {
+    local cpu waited commands=(status 'registers -a')
+    for ((cpu = 0; cpu < smp; cpu++)); do
+        commands+=("lapic $cpu")
+    done
+    [[ ! -e $boot/results/.up ]] || : >"$boot/results/.dump"
+    timeout 20 cat "$boot/monitor.out" > >(sed 's/\\r\\n/\n/g' >"$boot/results/$1") &
+    {
+        echo '{"execute": "qmp_capabilities"}'
+        for _ in 1 2 3; do
+            printf '{"execute": "human-monitor-command", "arguments": {"command-line": "info %s"}}\n' \
+                "${commands[@]}"
+            sleep 1
+        done
+    } | timeout 15 tee "$boot/monitor.in" >/dev/null
+    for ((waited = 0; waited < 40; waited++)); do
+        [[ -e $boot/results/.dump ]] || break
+        sleep 1
+    done
+    wait $! || true
 }
 
 # boot_again: end a host that stalled before it did anything, and start it anew.
 boot_again() {
-    echo "the emulated host's boot stalled after $((SECONDS - boot_since)) s; starting it again" >&2
+    echo "the emulated host stalled after $boot_clock s; starting it again" >&2
+    boot_evidence "stall-$EPOCHSECONDS.log"
     kill -KILL "$qemu_pid"
     wait "$qemu_pid" 2>/dev/null || true
+    rm -rf "$boot/results"/{.up,.dump,.beat*,stuck}
     boot_disk
     boot_launch
-}
-
-# boot_dead: the host was up, but one of its processors has not shown a heartbeat for two minutes: TCG lost it.
-boot_dead() {
-    local beat
-    for beat in "$boot/results"/.beat*; do
-        [[ -e $beat ]] || return
-        (($(date +%s) - $(stat -c %Y "$beat") < beat_limit)) || return 0
-    done
-    return 1
 }
 
 # boot_wait SECONDS: wait for the host to power off. It must say within boot_limit that it is up, at the third try at
 # the latest. Fails, with a line that says what happened, if it does not start or does not end in time; with status 2
 # if it was up and the emulator lost one of its processors.
 boot_wait() {
-    local start=$SECONDS tries=1
+    local tries=1 over=''
     while kill -0 "$qemu_pid" 2>/dev/null; do
-        if ((SECONDS - start > $1)); then
+        boot_tick
+        if ((boot_clock > $1)); then
             echo "the emulated host did not finish within $1 s" >&2
+            boot_evidence monitor.log
             return 1
+        elif [[ -e $boot/results/status ]]; then # all is said and saved
+            over=${over:-$boot_clock}
+            ((boot_clock - over < over_limit)) || break
         elif boot_stalled; then
             ((++tries <= 3)) || {
                 echo "the emulated host did not boot in $((tries - 1)) tries" >&2
@@ -161,16 +207,29 @@ boot_wait() {
             }
             boot_again
         elif boot_dead; then
-            echo "a processor of the emulated host has stopped, $((SECONDS - start)) s after its start" >&2
+            echo "the emulated host stalled after $boot_clock s: no sign of processor$beat_silent for $beat_limit s" >&2
+            boot_evidence monitor.log
             return 2
         fi
         sleep 0.5
     done
+    boot_end "$over"
+}
+
+# boot_end OVER: the host has ended, or (OVER) has only to be switched off.
+boot_end() {
+    if kill -0 "$qemu_pid" 2>/dev/null; then
+        echo "the emulated host finished after $1 s but does not power off; switched off" >&2
+        kill -KILL "$qemu_pid"
+        wait "$qemu_pid" 2>/dev/null || true
+    else
+        wait "$qemu_pid" || {
+            echo "the emulator ended with status $?" >&2
+            return 1
+        }
+    fi
     exec {boot_log}>&-
-    wait "$qemu_pid" || {
-        echo "the emulator ended with status $?" >&2
-        return 1
-    }
+    boot_log=''
     [[ -e $boot/results/.up ]] || {
         echo "the emulated host ended before it was up" >&2
         return 1
@@ -187,9 +246,11 @@ boot_stop() {
     [[ -z ${boot:-} ]] || rm -rf "$boot"
 }
 
-boot_limit=150 beat_limit=120
+boot_limit=150 beat_limit=75 over_limit=60
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
 kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
+# An address that QEMU tells of a stalled host means the same in each boot.
+kernel_arguments+=' nokaslr'
 # Drivers of what the chipset has and nobody uses; loading them costs seconds.
 kernel_arguments+=' module_blacklist=ahci,libahci,iTCO_wdt,iTCO_vendor_support,pcspkr,psmouse,i2c_i801,lpc_ich'
