@@ -14,6 +14,17 @@ guest_arguments='console=ttyS0 quiet tsc=reliable no_timer_check mitigations=off
 guest_arguments+=' initcall_blacklist=i8042_init,jent_mod_init,load_system_certificate_list,init_evm,init_ima,sed_opal_init'
 VIRTFN_RESULTS=${VIRTFN_RESULTS:-/run/virtfn-test/results}
 
+# For `watch` in main, which ends a test that hangs: which one runs.
+[[ -z ${BATS_TEST_NAME:-} ]] || echo "$$ $BATS_SUITE_TEST_NUMBER" >/run/virtfn-test/test
+
+# virsh ARGUMENTS...: as ever, but not for ever: 124 is its status after VIRSH_TIMEOUT seconds (default 300). A person at
+# the shell has the plain one, which may use the terminal.
+if [[ -n ${BATS_TEST_FILENAME:-} ]]; then
+    virsh() {
+        timeout -k 5 "${VIRSH_TIMEOUT:-300}" virsh "$@"
+    }
+fi
+
 # note WORDS...: write a line to the outside log at once, also from within a test.
 note() {
     if [[ -n ${BATS_TEST_FILENAME:-} ]]; then
@@ -196,33 +207,26 @@ guest_console() {
     cat "$guest_home/$1.console"
 }
 
-# guest_remove NAME: destroy and undefine a guest, if it is there.
+# guest_remove NAME: destroy and undefine a guest, if it is there. Fails when libvirt does not answer.
 guest_remove() {
-    virsh -q destroy "$1" 2>/dev/null || true
-    virsh -q undefine "$1" 2>/dev/null || true
+    local verb VIRSH_TIMEOUT=60
+    for verb in destroy undefine; do
+        virsh -q "$verb" "$1" 2>/dev/null || [[ $? != 124 ]] || return
+    done
 }
 
 # guests_remove: destroy and undefine all guests.
 guests_remove() {
-    local name
-    for name in $(virsh -q list --all --name); do
-        guest_remove "$name"
+    local name names VIRSH_TIMEOUT=60
+    names=$(virsh -q list --all --name) || return
+    for name in $names; do
+        guest_remove "$name" || return
     done
 }
 
 # scenario_diagnose NAME: save the state of the host to $VIRTFN_RESULTS/NAME.
 scenario_diagnose() {
-    local directory=$VIRTFN_RESULTS/$1
-    mkdir -p "$directory"
-    set +e # whatever can be saved is saved
-    timeout 10 virsh list --all >"$directory/virsh-list" 2>&1
-    journalctl -q -b -u virtfnd -o short-monotonic >"$directory/virtfnd.log" 2>&1
-    journalctl -q -b -u libvirtd -u virtlogd -o short-monotonic >"$directory/libvirt.log" 2>&1
-    dmesg | tail -n 200 >"$directory/dmesg"
-    lspci -k >"$directory/lspci" 2>&1
-    ps -eo pid,stat,wchan:30,label:40,args >"$directory/ps" 2>&1
-    cp "$guest_home"/*.console /var/log/libvirt/qemu/*.log "$directory" 2>/dev/null
-    set -e
+    /usr/share/virtfn-test/dump "$VIRTFN_RESULTS/$1" || true # whatever can be saved is saved
 }
 
 # scenario_teardown: for teardown(): after a failed test save the state of the host, then remove its guests.
@@ -231,6 +235,9 @@ scenario_teardown() {
         scenario_diagnose "failed-$BATS_TEST_NUMBER"
         note "the state of the host at the failure is in failed-$BATS_TEST_NUMBER/"
     fi
-    guests_remove
+    guests_remove || {
+        note "libvirt does not answer: the guests of this test are still there"
+        return 1
+    }
     cp "$guest_home"/*.console "$VIRTFN_RESULTS" 2>/dev/null || true
 }

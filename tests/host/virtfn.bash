@@ -67,6 +67,11 @@ free_functions() {
     api "/v1/pools/$1" | jq .free
 }
 
+# connected: the daemon answers, and has libvirt.
+connected() {
+    [[ $(timeout -k 5 20 virtfn status --json | jq .libvirt.connected) == true ]]
+}
+
 # is_shut_off NAME
 is_shut_off() {
     [[ $(virsh domstate "$1" | head -1) == 'shut off' ]]

@@ -7,7 +7,7 @@ source /usr/share/virtfn-test/virtfn.bash
 
 setup_file() {
     pools_write 7
-    wait_until 30 sh -c '[ "$(virtfn status --json | jq .libvirt.connected)" = true ]'
+    wait_until 30 connected
     pf_up
 }
 
@@ -40,7 +40,7 @@ come_and_go() {
         come_and_go "busy$i" 3>&- &
         pids+=($!)
     done
-    qemu=$(pgrep -f 'guest=steady,')
+    qemu=$(cat /run/libvirt/qemu/steady.pid)
     end=$((SECONDS + 120)) kills=0
     while ((SECONDS < end)); do
         sleep "$((RANDOM % 3)).$((RANDOM % 9))5"
@@ -50,8 +50,9 @@ come_and_go() {
     wait "${pids[@]}"
     note "virtfnd was killed $kills times; guests started $(cat "$BATS_TEST_TMPDIR"/*.starts | wc -l) times"
     [ "$kills" -ge 20 ]
-    [ "$(pgrep -f 'guest=steady,')" = "$qemu" ]
-    wait_until 60 sh -c '[ "$(virtfn status --json | jq .libvirt.connected)" = true ]'
+    [ "$(cat /run/libvirt/qemu/steady.pid)" = "$qemu" ]
+    [ -d "/proc/$qemu" ]
+    wait_until 60 connected
     wait_until 90 agree
     [ "$(leases)" = "$lease" ]
     [ "$(free_functions uplink)" = 6 ]
@@ -74,7 +75,7 @@ come_and_go() {
     sleep 0.3
     systemctl restart libvirtd
     wait "$starting" || true
-    wait_until 60 sh -c '[ "$(virtfn status --json | jq .libvirt.connected)" = true ]'
+    wait_until 60 connected
     [ "$(virsh domstate k1)" = running ]
     guest_pings k1 192.0.2.1
     wait_until 90 agree
@@ -91,7 +92,7 @@ come_and_go() {
     systemctl stop virtfnd.service
     dd if=/dev/urandom of=/run/virtfn/ledger.db bs=512 count=8 conv=notrunc
     systemctl start virtfnd.service
-    wait_until 30 sh -c '[ -n "$(virtfn list leases)" ]'
+    wait_until 30 sh -c '[ -n "$(timeout 20 virtfn list leases)" ]'
     [ "$(leases)" = "$lease" ]
     api /v1/status | jq -e '.problems[] | select(test("ledger.db.*moved"))'
     agree
@@ -112,7 +113,7 @@ come_and_go() {
     [[ $output == *"$holder"* ]]
     [ "$(api /v1/status | jq '.quarantined | length')" = 1 ]
     kill "$holder"
-    wait_until 40 sh -c '[ "$(virtfn status --json | jq ".quarantined | length")" = 0 ]'
+    wait_until 40 sh -c '[ "$(timeout 20 virtfn status --json | jq ".quarantined | length")" = 0 ]'
     virsh -q start s1
     agree
 }
