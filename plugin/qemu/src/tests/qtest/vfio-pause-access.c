@@ -240,7 +240,7 @@ static void check_reset(PauseTest *t)
 static void test_system_reset(PauseTest *t)
 {
     pause_ok(t, 0);
-    qtest_system_reset(t->qts);
+    system_reset(t);
     /* the root port forgot its numbers, too */
     port_write(t, 0, PCI_PRIMARY_BUS, 0x010100, 4);
     check_reset(t);

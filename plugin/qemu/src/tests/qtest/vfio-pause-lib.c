@@ -157,8 +157,10 @@ static void set_command(PauseTest *t)
     }
     /* the sanitizer's library wants to be first, but needs not to be */
     command = g_strdup_printf("env " FV_ENV "=%s LD_PRELOAD=%s "
-                              "ASAN_OPTIONS=%s%sverify_asan_link_order=0 %s",
+                              "MALLOC_ARENA_MAX=1 "
+                              "ASAN_OPTIONS=%s%sverify_asan_link_order=0%s %s",
                               t->dir, found, asan ?: "", asan ? ":" : "",
+                              t->quits_early ? ":detect_leaks=0" : "",
                               g_getenv("QTEST_QEMU_BINARY"));
     g_setenv("VFIO_PAUSE_QEMU", command, true);
 }
@@ -445,6 +447,12 @@ void resume_ok(PauseTest *t, int n)
     resume_begin(t, n);
     error = wait_end(t, n, "running");
     g_assert_cmpstr(error, ==, NULL);
+}
+
+void system_reset(PauseTest *t)
+{
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'system_reset' }");
+    qobject_unref(wait_event(t, "RESET"));
 }
 
 char *qmp_error(PauseTest *t, const char *fmt, ...)

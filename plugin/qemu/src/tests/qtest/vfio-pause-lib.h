@@ -22,6 +22,7 @@ typedef struct PauseTest {
     char *dir;
     bool iommufd;
     int devices;
+    bool quits_early;   /* with work going on, whose memory is not freed */
     GQueue events;      /* that came while another one was waited for */
 } PauseTest;
 
@@ -74,6 +75,9 @@ void resume_ok(PauseTest *t, int n);
  */
 QDict *take_event(PauseTest *t, const char *name);
 QDict *wait_event(PauseTest *t, const char *name);
+
+/* As qtest_system_reset(), which loses events */
+void system_reset(PauseTest *t);
 
 /* The error that a command ends with at once; the command must fail. */
 char *qmp_error(PauseTest *t, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -111,11 +111,11 @@ static void test_reset_during(PauseTest *t)
 {
     t->fv->device[0].close_ms = t->fv->device[0].open_ms = 300;
     pause_begin(t, 0);
-    qtest_system_reset(t->qts);
+    system_reset(t);
     g_free(wait_end(t, 0, "paused"));
     assert_released(t);
     resume_begin(t, 0);
-    qtest_system_reset(t->qts);
+    system_reset(t);
     g_free(wait_end(t, 0, "running"));
     guest_setup(t, 0);
     assert_running(t, 0);
@@ -127,6 +127,13 @@ static void quit(PauseTest *t)
     t->qts = NULL;
 }
 
+static void start_to_quit(PauseTest *t)
+{
+    t->quits_early = true;
+    pause_start(t, NULL);
+    guest_setup(t, 0);
+}
+
 static void test_quit_paused(PauseTest *t)
 {
     pause_ok(t, 0);
@@ -135,6 +142,7 @@ static void test_quit_paused(PauseTest *t)
 
 static void test_quit_pausing(PauseTest *t)
 {
+    start_to_quit(t);
     t->fv->device[0].close_ms = 300;
     pause_begin(t, 0);
     quit(t);
@@ -142,6 +150,7 @@ static void test_quit_pausing(PauseTest *t)
 
 static void test_quit_resuming(PauseTest *t)
 {
+    start_to_quit(t);
     pause_ok(t, 0);
     t->fv->device[0].open_ms = 300;
     resume_begin(t, 0);
@@ -158,11 +167,18 @@ static bool sanitized(void)
     return memmem(text, len, "__asan_init", 11);
 }
 
+/*
+ * What the memory API replaces is freed by RCU, in a thread that needs some
+ * time now and then: without it, RSS shows how far it is behind.
+ */
 static void test_cycles(PauseTest *t)
 {
     int i, fds = 0, maps = 0, rss = 0;
 
     for (i = 0; i < 10000; i++) {
+        if (i % 100 == 0) {
+            g_usleep(100 * 1000);
+        }
         if (i == 1000) {
             fds = all_fds(t);
             maps = all_maps(t);
@@ -171,10 +187,11 @@ static void test_cycles(PauseTest *t)
         pause_ok(t, 0);
         resume_ok(t, 0);
     }
-    g_test_message("%d fds, %d mappings, %d -> %d KiB", fds, maps, rss,
-                   rss_kib(t));
+    g_test_message("%d fds, %d -> %d mappings, %d -> %d KiB", fds, maps,
+                   all_maps(t), rss, rss_kib(t));
     g_assert_cmpint(all_fds(t), ==, fds);
-    g_assert_cmpint(all_maps(t), ==, maps);
+    /* worker threads come and go, with a stack and its guard each */
+    g_assert_cmpint(all_maps(t), <=, maps + 8);
     if (!sanitized()) { /* freed memory stays in quarantine there */
         g_assert_cmpint(rss_kib(t), <=, rss + rss / 100 + 256);
     }
@@ -191,7 +208,7 @@ void add_life_cases(void)
     add_case("stop-cont", test_stop_cont, 1);
     add_case("reset-during", test_reset_during, 1);
     add_case("quit/paused", test_quit_paused, 1);
-    add_case("quit/pausing", test_quit_pausing, 1);
-    add_case("quit/resuming", test_quit_resuming, 1);
+    add_case("quit/pausing", test_quit_pausing, 0);
+    add_case("quit/resuming", test_quit_resuming, 0);
     add_case("cycles", test_cycles, 1);
 }
