@@ -40,6 +40,9 @@
 #include <unistd.h>
 #include "fakevfio.h"
 
+/* glibc declares some of the functions only with fortification */
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+
 #define EXPORT __attribute__((visibility("default")))
 #define REAL(name) ((__typeof__(&name))real(#name))
 #define REGION(off) ((off) >> 40)
@@ -1013,9 +1016,6 @@ EXPORT int open64(const char *path, int flags, ...)
 EXPORT int open(const char *path, int flags, ...)
     __attribute__((alias("open64")));
 
-int __open64_2(const char *path, int flags);
-int __open_2(const char *path, int flags);
-
 EXPORT int __open64_2(const char *path, int flags)
 {
     return open64(path, flags);
@@ -1116,7 +1116,6 @@ EXPORT ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
 EXPORT ssize_t pread(int fd, void *buf, size_t len, off_t off)
     __attribute__((alias("pread64")));
 
-ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t max);
 EXPORT ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off,
                              size_t max)
 {

@@ -4,7 +4,7 @@
  * State of the fake VFIO kernel
  *
  * A test maps a file with an FvState, the library fakevfio.so maps the same
- * file in QEMU.  The test describes hosts devices, sets failures and delays,
+ * file in QEMU.  The test describes host devices, sets failures and delays,
  * and reads what the kernel saw.  It must not take the lock: what it reads
  * while QEMU runs an operation is a snapshot.
  */
