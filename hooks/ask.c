@@ -50,8 +50,17 @@ short vf_ask_ready(int fd, short events)
     return left_ms() > 0 ? p.revents : 0;
 }
 
+// Names longer than what is left are not compared: some readers of both strings (libFuzzer's hook
+// of strncasecmp() is one) look at all bytes whatever the first ones say.
+static bool is_field(const char *line, const char *end, const char *name)
+{
+    const size_t length = strlen(name);
+
+    return (size_t)(end - line) >= length && !strncasecmp(line, name, length);
+}
+
 // The value of Content-Length, -1 when there is none, -2 when the end of the body is in doubt.
-// Nothing here reads past END: each comparison stops at the CR LF CR LF that it points at.
+// Nothing here reads past the CR LF CR LF that END points at.
 static long body_length(const char *line, const char *end)
 {
     long length = -1;
@@ -60,9 +69,9 @@ static long body_length(const char *line, const char *end)
         size_t digits;
 
         line += 2;
-        if (!strncasecmp(line, "Transfer-Encoding:", 18))
+        if (is_field(line, end, "Transfer-Encoding:"))
             return -2;
-        if (strncasecmp(line, "Content-Length:", 15))
+        if (!is_field(line, end, "Content-Length:"))
             continue;
         line += 15 + strspn(line + 15, " ");
         digits = strspn(line, "0123456789");
