@@ -30,21 +30,9 @@ monitor_xml() {
     printf '</qemu:commandline>'
 }
 
-# port_xml: root ports of 5 GT/s. A guest that resets the link of a faster one, as it does for `--signal fatal`, waits for
-# "data link layer link active", which QEMU's q35 with ACPI hotplug does not set, and gives the device up.
-port_xml() {
-    local number
-    printf '<qemu:override>'
-    for number in {1..8}; do
-        printf "<qemu:device alias='pci.%d'><qemu:frontend>%s</qemu:frontend></qemu:device>" "$number" \
-            "<qemu:property name='x-speed' type='string' value='5'/>"
-    done
-    printf '</qemu:override>'
-}
-
 # pause_guest_define NAME [OPTIONS of guest_xml]: define a guest with both monitors.
 pause_guest_define() {
-    guest_define "$@" --qemu "$(monitor_xml "$1")$(port_xml)"
+    guest_define "$@" --qemu "$(monitor_xml "$1")"
 }
 
 # mac NUMBER: the MAC address of the first igb card's virtual function.

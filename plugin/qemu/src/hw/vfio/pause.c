@@ -694,6 +694,20 @@ static PCIDevice *vfio_resume_port(VFIOPCIDevice *vdev, Error **errp)
     return port;
 }
 
+/*
+ * A guest that answers a fatal error by a reset of the link waits for the
+ * link to be active again, on ports that can tell.  QEMU sets that bit only
+ * when it plugs a device natively, not with ACPI hotplug; the link is up.
+ */
+static void vfio_resume_link_up(PCIDevice *port)
+{
+    uint8_t *cap = port->config + port->exp.exp_cap;
+
+    if (pci_get_long(cap + PCI_EXP_LNKCAP) & PCI_EXP_LNKCAP_DLLLARC) {
+        pci_word_test_and_set_mask(cap + PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_DLLLA);
+    }
+}
+
 /* Tell the guest by an error that the root port saw itself. */
 static void vfio_resume_signal(VFIOPCIDevice *vdev, VfioResumeSignal signal)
 {
@@ -704,6 +718,7 @@ static void vfio_resume_signal(VFIOPCIDevice *vdev, VfioResumeSignal signal)
     };
 
     if (port) {
+        vfio_resume_link_up(port);
         err.source_id = pci_requester_id(port);
         pcie_aer_inject_error(port, &err);
     }
