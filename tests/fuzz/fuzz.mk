@@ -9,7 +9,8 @@ FUZZ_NAMES := \
 	config \
 	domxml \
 	hook \
-	http
+	http \
+	qmp
 
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
