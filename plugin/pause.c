@@ -152,7 +152,7 @@ static gboolean take_event(Operation *op, gint64 until)
     if (error != NULL)
         count_loss(op, error);
     for (guint i = 0; state != VF_PAUSE_UNKNOWN && i < op->n; i++)
-        if (is_called(&op->devices[i], id, qom_path))
+        if (!op->devices[i].settled && is_called(&op->devices[i], id, qom_path))
             set_state(&op->devices[i], state, json_string_value(json_object_get(data, "error")));
     json_decref(event);
     return came;
