@@ -25,6 +25,7 @@ FAKE_UNIT_NAMES := \
 	lifecycle \
 	numvfs \
 	qdma \
+	reconf \
 	sriov
 
 $(FAKE_UNIT_NAMES:%=$(B)/tests/%): $(O)/tests/lib/fake.o | $(B)/tests/fakekernel.so \

@@ -18,6 +18,7 @@ typedef struct {
     gint64 end; // of the transition
     QmpFault fault;
     ino_t inode;
+    int group; // held while it runs; -1 = none
 } Device;
 
 struct QmpModel {
@@ -29,10 +30,18 @@ struct QmpModel {
     gboolean stock;
 };
 
+static void drop_group(Device *device)
+{
+    if (device->group >= 0)
+        close(device->group);
+    device->group = -1;
+}
+
 static void device_free(gpointer data)
 {
     Device *device = data;
 
+    drop_group(device);
     g_free(device->id);
     g_free(device->host);
     g_free(device->next_host);
@@ -71,6 +80,7 @@ void qmp_model_add(QmpModel *model, const char *id, const char *host)
     device->id = g_strdup(id);
     device->host = g_strdup(host);
     device->state = "running";
+    device->group = -1;
     g_ptr_array_add(model->devices, device);
 }
 
@@ -116,6 +126,11 @@ void qmp_model_set(QmpModel *model, const char *id, const char *state, const cha
     device->end = 0;
 }
 
+void qmp_model_hold(QmpModel *model, const char *id, int group)
+{
+    find(model, id)->group = group;
+}
+
 void qmp_model_begin(QmpModel *model, const char *id, const char *state, QmpFault fault)
 {
     Device *device = find(model, id);
@@ -131,6 +146,8 @@ static void finish(QmpModel *model, Device *device)
     gboolean pausing = strcmp(device->state, "pausing") == 0;
     gboolean failed = device->fault == QMP_FAIL_LATER;
 
+    if (pausing != failed)
+        drop_group(device);
     qmp_model_set(model, device->id, pausing != failed ? "paused" : "running",
                   !failed   ? NULL
                   : pausing ? "cannot close\nthe group"
@@ -253,10 +270,14 @@ static json_t *run_resume(QmpModel *model, json_t *arguments, QmpFault fault)
     if (json_object_get(reply, "error") != NULL)
         return reply;
     Device *device = find(model, json_string_value(json_object_get(arguments, "id")));
-    if (name != NULL)
-        fstat(GPOINTER_TO_INT(g_hash_table_lookup(model->named, name)), &status);
-    if (name != NULL)
-        g_hash_table_remove(model->named, name);
+    if (name != NULL) {
+        gpointer key, group;
+
+        g_hash_table_steal_extended(model->named, name, &key, &group);
+        g_free(key);
+        device->group = GPOINTER_TO_INT(group);
+        fstat(device->group, &status);
+    }
     device->inode = status.st_ino;
     g_free(device->next_host);
     device->next_host = g_strdup(json_string_value(json_object_get(arguments, "host-device")));

@@ -376,6 +376,13 @@ void qmp_peer_add(QmpPeer *peer, const char *id, const char *host)
     g_mutex_unlock(&peer->lock);
 }
 
+void qmp_peer_hold(QmpPeer *peer, const char *id, int group)
+{
+    g_mutex_lock(&peer->lock);
+    qmp_model_hold(peer->model, id, group);
+    g_mutex_unlock(&peer->lock);
+}
+
 void qmp_peer_set(QmpPeer *peer, const char *id, const char *state, const char *error)
 {
     g_mutex_lock(&peer->lock);

@@ -41,6 +41,9 @@ void qmp_peer_free(QmpPeer *peer);
 
 // A device that runs on `host`. Its QOM path is /machine/peripheral/ID.
 void qmp_peer_add(QmpPeer *peer, const char *id, const char *host);
+// It has this VFIO group open, which is the peer's from here on: closed when the device pauses, as
+// the one that a resume brought.
+void qmp_peer_hold(QmpPeer *peer, const char *id, int group);
 // Puts it into a state at once, with QEMU's `error` of how it came there (NULL = none).
 void qmp_peer_set(QmpPeer *peer, const char *id, const char *state, const char *error);
 // Begins a transition, as if another client had asked: state "pausing" or "resuming".
