@@ -97,6 +97,9 @@ LIB_SOURCES := \
 	plugin/qmp-socket.c \
 	plugin/qmp-wire.c \
 	plugin/qmp.c \
+	plugin/reconf.c \
+	plugin/reconf-guests.c \
+	plugin/reconf-journal.c \
 	plugin/release.c \
 	plugin/render.c \
 	plugin/resync.c \

@@ -200,6 +200,11 @@ gboolean vf_fence_covers(const VfFence *fence, const char *root, const VfPciAddr
     return vf_pciaddr_equal(&fence->pf, pf) && strcmp(fence->root, root) == 0;
 }
 
+int vf_fence_fd(const VfFence *fence)
+{
+    return fence->fds->len == 1 ? g_array_index(fence->fds, int, 0) : -1;
+}
+
 void vf_fence_release(VfFence *fence)
 {
     if (fence == NULL)

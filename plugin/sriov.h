@@ -47,6 +47,9 @@ VfFence *vf_fence_acquire_vf(const char *root, const VfPciAddr *vf, GError **err
 // TRUE when the fence was acquired for this PF.
 gboolean vf_fence_covers(const VfFence *fence, const char *root, const VfPciAddr *pf);
 
+// The open VFIO group of vf_fence_acquire_vf(), the fence's; -1 when the VF has none.
+int vf_fence_fd(const VfFence *fence);
+
 void vf_fence_release(VfFence *fence);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfFence, vf_fence_release)
 

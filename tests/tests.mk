@@ -28,6 +28,7 @@ UNIT_NAMES := \
 	qdma \
 	qmp \
 	qmp-libvirt \
+	reconf \
 	render \
 	server \
 	settings \
@@ -54,8 +55,8 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
 
 # A QEMU to talk to.
-$(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt: $(O)/tests/lib/qmp-model.o \
-	$(O)/tests/lib/qmp-peer.o
+$(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf: \
+	$(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o
 
 # Prepared answers of an HTTP peer, for the tests of the command.
 $(B)/tests/peer: tests/lib/peer.c

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A thread for each guest, joined before a call returns: nothing outlives it but the connections.
+// QEMU serves one client of a monitor at a time, so the members of a guest share its connection.
+
+#include "reconf-guests.h"
+
+#include <string.h>
+
+#include "error.h"
+
+#define LOOK_AGAIN_US (10 * 1000)
+
+typedef struct Guest Guest;
+typedef gboolean (*GuestTask)(Guest *guest, GError **error);
+
+struct Guest {
+    VfGuests *guests;
+    GPtrArray *members; // of VfMember, not owned
+    VfQmp *qmp;         // NULL: not connected, or gone
+    GuestTask task;
+    GError *error;
+};
+
+struct VfGuests {
+    const char *root;
+    VfMemberTold told;
+    gpointer data;
+    GPtrArray *members; // of VfMember
+    GPtrArray *guests;  // of Guest
+    GMutex lock;        // around `told`
+    gint64 deadline;
+    VfResumeSignal signal;
+};
+
+static const VfReconfOwner *first_owner(const Guest *guest)
+{
+    return ((VfMember *)g_ptr_array_index(guest->members, 0))->owner;
+}
+
+static Guest *find_guest(VfGuests *guests, const char *uuid)
+{
+    for (guint i = 0; i < guests->guests->len; i++) {
+        Guest *guest = g_ptr_array_index(guests->guests, i);
+
+        if (strcmp(first_owner(guest)->uuid, uuid) == 0)
+            return guest;
+    }
+    Guest *guest = g_new0(Guest, 1);
+    guest->guests = guests;
+    guest->members = g_ptr_array_new();
+    g_ptr_array_add(guests->guests, guest);
+    return guest;
+}
+
+VfGuests *vf_guests_new(VfReconf *reconf, const char *root, VfMemberTold told, gpointer data)
+{
+    VfGuests *guests = g_new0(VfGuests, 1);
+
+    guests->root = root;
+    guests->told = told;
+    guests->data = data;
+    guests->members = g_ptr_array_new();
+    guests->guests = g_ptr_array_new();
+    g_mutex_init(&guests->lock);
+    for (guint i = 0; i < reconf->owners->len; i++) {
+        VfMember *member = g_new0(VfMember, 1);
+
+        member->owner = g_ptr_array_index(reconf->owners, i);
+        g_ptr_array_add(find_guest(guests, member->owner->uuid)->members, member);
+        g_ptr_array_add(guests->members, member);
+    }
+    return guests;
+}
+
+void vf_guests_free(VfGuests *guests)
+{
+    vf_guests_drop_groups(guests);
+    for (guint i = 0; i < guests->members->len; i++) {
+        VfMember *member = g_ptr_array_index(guests->members, i);
+
+        g_free(member->id);
+        g_free(member);
+    }
+    for (guint i = 0; i < guests->guests->len; i++) {
+        Guest *guest = g_ptr_array_index(guests->guests, i);
+
+        g_ptr_array_unref(guest->members);
+        vf_qmp_free(guest->qmp);
+        g_free(guest);
+    }
+    g_ptr_array_unref(guests->members);
+    g_ptr_array_unref(guests->guests);
+    g_mutex_clear(&guests->lock);
+    g_free(guests);
+}
+
+guint vf_guests_count(const VfGuests *guests)
+{
+    return guests->members->len;
+}
+
+VfMember *vf_guests_member(const VfGuests *guests, guint number)
+{
+    return g_ptr_array_index(guests->members, number);
+}
+
+static void tell(const Guest *guest, VfReconfStep step, const char *event, const VfMember *member)
+{
+    g_mutex_lock(&guest->guests->lock);
+    guest->guests->told(step, event, member, guest->guests->data);
+    g_mutex_unlock(&guest->guests->lock);
+}
+
+static gpointer run_task(gpointer data)
+{
+    Guest *guest = data;
+
+    guest->task(guest, &guest->error);
+    return NULL;
+}
+
+// The first error is returned; those of other guests are of the same kind as a rule.
+static gboolean run_all(VfGuests *guests, GuestTask task, gint64 deadline, GError **error)
+{
+    g_autofree GThread **threads = g_new(GThread *, guests->guests->len);
+    gboolean ok = TRUE;
+
+    guests->deadline = deadline;
+    for (guint i = 0; i < guests->guests->len; i++) {
+        Guest *guest = g_ptr_array_index(guests->guests, i);
+
+        guest->task = task;
+        threads[i] = g_thread_new("guest", run_task, guest);
+    }
+    for (guint i = 0; i < guests->guests->len; i++) {
+        Guest *guest = g_ptr_array_index(guests->guests, i);
+
+        g_thread_join(threads[i]);
+        if (guest->error == NULL)
+            continue;
+        if (ok)
+            g_propagate_error(error, g_steal_pointer(&guest->error));
+        g_clear_error(&guest->error);
+        ok = FALSE;
+    }
+    return ok;
+}
+
+// ---- look
+
+// QEMU tells the function as it was given: an address, or a path that ends in it.
+static gboolean is_function(const char *host_device, const VfPciAddr *address)
+{
+    g_autofree char *name = host_device != NULL ? g_path_get_basename(host_device) : NULL;
+    VfPciAddr found;
+
+    return name != NULL && vf_pciaddr_parse(name, &found) && vf_pciaddr_equal(&found, address);
+}
+
+// FALSE while the device is on its way from one state to the other.
+static gboolean look_up(VfMember *member, const GPtrArray *infos)
+{
+    member->state = VF_PAUSE_UNKNOWN;
+    for (guint i = 0; i < infos->len; i++) {
+        const VfPauseInfo *info = g_ptr_array_index(infos, i);
+
+        if (!is_function(info->host_device, &member->owner->address))
+            continue;
+        member->state = info->state;
+        g_free(member->id);
+        member->id = g_strdup(info->id != NULL ? info->id : info->qom_path);
+        break;
+    }
+    return member->state != VF_PAUSE_PAUSING && member->state != VF_PAUSE_RESUMING;
+}
+
+// Nobody listens: the guest is gone, or it was started without the socket.
+static gboolean is_gone(Guest *guest, GError **error)
+{
+    for (guint i = 0; i < guest->members->len; i++) {
+        VfMember *member = g_ptr_array_index(guest->members, i);
+        g_autoptr(GError) cause = NULL;
+
+        member->state = VF_PAUSE_UNKNOWN;
+        if (vf_sriov_check_unused(guest->guests->root, &member->owner->address, &cause))
+            continue;
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "domain '%s', device '%s': it was started without virtfn's monitor, so its "
+                    "device cannot be paused (%s)" VF_REMEDY
+                    "shut it down and start it again, once its XML has been rendered",
+                    member->owner->domain, member->owner->device, cause->message);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+// TRUE when each device is in a state that lasts; what a killed reconf began may be under way.
+static gboolean look_once(Guest *guest, GError **error)
+{
+    g_autoptr(GPtrArray) infos = vf_pause_query(guest->qmp, guest->guests->deadline, error);
+    gboolean lasts = TRUE;
+
+    for (guint i = 0; infos != NULL && i < guest->members->len; i++)
+        lasts &= look_up(g_ptr_array_index(guest->members, i), infos);
+    return infos != NULL && lasts;
+}
+
+static gboolean look(Guest *guest, GError **error)
+{
+    const VfReconfOwner *owner = first_owner(guest);
+    gint64 deadline = guest->guests->deadline;
+    g_autoptr(GError) cause = NULL;
+
+    g_clear_pointer(&guest->qmp, vf_qmp_free);
+    if (owner->socket != NULL)
+        guest->qmp = vf_qmp_connect(owner->socket, owner->domain, deadline, &cause);
+    if (owner->socket == NULL || g_error_matches(cause, VF_ERROR, VF_ERROR_NOT_FOUND))
+        return is_gone(guest, error);
+    if (cause == NULL && vf_pause_supported(guest->qmp, deadline, &cause))
+        while (!look_once(guest, &cause) && cause == NULL)
+            g_usleep(LOOK_AGAIN_US);
+    if (cause == NULL)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&cause));
+    return FALSE;
+}
+
+gboolean vf_guests_look(VfGuests *guests, gint64 deadline, GError **error)
+{
+    return run_all(guests, look, deadline, error);
+}
+
+// ---- pause
+
+// TRUE when the guest ended meanwhile: that is not an error of what was asked. QEMU serves one
+// client at a time, so the connection is made anew.
+static gboolean has_ended(Guest *guest)
+{
+    const VfReconfOwner *owner = first_owner(guest);
+    g_autoptr(GError) cause = NULL;
+
+    g_clear_pointer(&guest->qmp, vf_qmp_free);
+    guest->qmp = vf_qmp_connect(owner->socket, owner->domain, guest->guests->deadline, &cause);
+    if (!g_error_matches(cause, VF_ERROR, VF_ERROR_NOT_FOUND))
+        return FALSE;
+    for (guint i = 0; i < guest->members->len; i++)
+        ((VfMember *)g_ptr_array_index(guest->members, i))->state = VF_PAUSE_UNKNOWN;
+    return TRUE;
+}
+
+static gboolean pause_guest(Guest *guest, GError **error)
+{
+    g_autofree VfPauseTarget *targets = g_new0(VfPauseTarget, guest->members->len);
+    g_autofree VfMember **members = g_new0(VfMember *, guest->members->len);
+    guint count = 0;
+    GError *first = NULL;
+
+    for (guint i = 0; i < guest->members->len; i++) {
+        VfMember *member = g_ptr_array_index(guest->members, i);
+
+        if (member->state == VF_PAUSE_UNKNOWN || member->owner->stays_paused)
+            continue;
+        members[count] = member;
+        member->paused_at = g_get_monotonic_time();
+        targets[count++].id = member->id;
+    }
+    if (count == 0)
+        return TRUE;
+    vf_pause_devices(guest->qmp, targets, count, NULL, guest->guests->deadline);
+    for (guint i = 0; i < count; i++) {
+        if (targets[i].error == NULL) {
+            members[i]->state = VF_PAUSE_PAUSED;
+            tell(guest, VF_RECONF_STEP_PAUSE, "paused", members[i]);
+        } else if (first == NULL) {
+            first = g_steal_pointer(&targets[i].error);
+        }
+        g_clear_error(&targets[i].error);
+    }
+    if (first == NULL)
+        return TRUE;
+    if (has_ended(guest)) {
+        g_error_free(first);
+        return TRUE;
+    }
+    g_propagate_error(error, first);
+    return FALSE;
+}
+
+gboolean vf_guests_pause(VfGuests *guests, gint64 deadline, GError **error)
+{
+    return run_all(guests, pause_guest, deadline, error);
+}
+
+// ---- resume
+
+static gboolean resume_guest(Guest *guest, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    for (guint i = 0; cause == NULL && i < guest->members->len; i++) {
+        VfMember *member = g_ptr_array_index(guest->members, i);
+
+        if (member->group != NULL && guest->qmp != NULL && member->state == VF_PAUSE_PAUSED &&
+            vf_resume_device(guest->qmp, member->id, &member->owner->address,
+                             vf_fence_fd(member->group), guest->guests->signal,
+                             guest->guests->deadline, &cause)) {
+            member->state = VF_PAUSE_RUNNING;
+            member->resumed_at = g_get_monotonic_time();
+            tell(guest, VF_RECONF_STEP_RESUME, "resumed", member);
+        }
+    }
+    if (cause == NULL || has_ended(guest))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&cause));
+    return FALSE;
+}
+
+gboolean vf_guests_resume(VfGuests *guests, VfResumeSignal signal, gint64 deadline, GError **error)
+{
+    gboolean ok;
+
+    guests->signal = signal;
+    ok = run_all(guests, resume_guest, deadline, error);
+    vf_guests_drop_groups(guests);
+    return ok;
+}
+
+void vf_guests_drop_groups(VfGuests *guests)
+{
+    for (guint i = 0; i < guests->members->len; i++)
+        g_clear_pointer(&((VfMember *)g_ptr_array_index(guests->members, i))->group,
+                        vf_fence_release);
+}

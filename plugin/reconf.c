@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The schedule of a reconf (facts F-A6). One procedure, converge(), makes the PF and all its owners
+// what either the old or the new configuration says, from wherever they are; run and recover only
+// choose the direction. So a step that is done already is no step, and nothing needs undoing in
+// reverse: back is forward to `from`.
+//
+// Order that matters: journal before what it tells; every guest paused and the fence held before
+// numvfs is written; the fence given back before VFs are created; every function ready before the
+// first resume, so that whatever the new configuration lacks is found while all can still go back.
+
+#include "reconf.h"
+
+#include <string.h>
+
+#include "error.h"
+#include "io.h"
+#include "profile.h"
+#include "program.h"
+#include "provision.h"
+#include "reconf-guests.h"
+#include "sriov.h"
+
+#define CARD_TIMEOUT_MS (10 * 60 * 1000)
+
+typedef struct {
+    VfReconf *reconf;
+    const VfReconfHost *host;
+    VfGuests *guests;
+    VfReconfTimes *times;
+    gboolean forward;   // to `to`, else back to `from`
+    gboolean destroyed; // VFs were, or may have been
+} Run;
+
+static const char *const step_words[] = {"look", "pause",  "fence", "remove",
+                                         "card", "create", "ready", "resume"};
+
+const char *vf_reconf_step_word(VfReconfStep step)
+{
+    return step_words[step];
+}
+
+// ---- telling and timing
+
+static char *owner_name(const VfReconfOwner *owner)
+{
+    return g_strdup_printf("%s/%s", owner->domain != NULL ? owner->domain : owner->uuid,
+                           owner->device);
+}
+
+static void tell(const Run *run, VfReconfStep step, const char *event, const VfReconfOwner *owner)
+{
+    g_autofree char *name = owner != NULL ? owner_name(owner) : NULL;
+
+    if (run->host->tell != NULL)
+        run->host->tell(step, event, name, run->host->data);
+}
+
+static void told_member(VfReconfStep step, const char *event, const VfMember *member, gpointer data)
+{
+    tell(data, step, event, member->owner);
+}
+
+typedef gboolean (*Step)(Run *run, GError **error);
+
+static gboolean do_step(Run *run, VfReconfStep step, Step task, GError **error)
+{
+    gint64 begin = g_get_monotonic_time();
+    gboolean ok;
+
+    tell(run, step, "begin", NULL);
+    ok = task(run, error);
+    run->times->steps[step] += g_get_monotonic_time() - begin;
+    tell(run, step, ok ? "end" : "failed", NULL);
+    return ok;
+}
+
+static gboolean save(Run *run, VfReconfPhase phase, GError **error)
+{
+    run->reconf->phase = phase;
+    return vf_reconf_save(run->reconf, run->host->journals, error);
+}
+
+static gint64 within(guint milliseconds)
+{
+    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
+}
+
+static char *pf_path(const Run *run, const char *attribute)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+
+    return vf_path(run->host->root, "/sys/bus/pci/devices/%s/%s",
+                   vf_pciaddr_format(&run->reconf->pf, address), attribute);
+}
+
+// ---- steps
+
+static gboolean look(Run *run, GError **error)
+{
+    return vf_guests_look(run->guests, within(run->host->pause_ms), error);
+}
+
+static gboolean pause_all(Run *run, GError **error)
+{
+    return vf_guests_pause(run->guests, within(run->host->pause_ms), error);
+}
+
+static guint wanted(const Run *run)
+{
+    return run->forward ? run->reconf->to : run->reconf->from;
+}
+
+static const VfSettings *settings_of(const Run *run, const VfReconfOwner *owner)
+{
+    return run->forward ? &owner->after : &owner->before;
+}
+
+static gboolean is_cancelled(const Run *run, GError **error)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+
+    if (!run->forward || run->host->cancelled == NULL || !g_atomic_int_get(run->host->cancelled))
+        return FALSE;
+    g_set_error(error, VF_ERROR, VF_ERROR_STATE, "%s: the reconf was cancelled",
+                vf_pciaddr_format(&run->reconf->pf, address));
+    return TRUE;
+}
+
+// PROGRAM flash PF FILE, as `virtfn init` calls it.
+static gboolean flash(const VfReconf *reconf, GError **error)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+    const char *const argv[] = {reconf->program, "flash", vf_pciaddr_format(&reconf->pf, address),
+                                reconf->bitstream, NULL};
+    VfProgram program = {argv, "", CARD_TIMEOUT_MS, 0};
+    gboolean not_mine = FALSE;
+
+    if (!vf_program_run(&program, &not_mine, error))
+        return FALSE;
+    if (not_mine)
+        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
+                    "%s: %s says that this card is not its business" VF_REMEDY
+                    "name another bitstream-program in the pool",
+                    address, reconf->program);
+    return !not_mine;
+}
+
+// On the way back the card keeps what it was flashed with: what it had before is not known.
+static gboolean set_up_card(Run *run, GError **error)
+{
+    const VfReconf *reconf = run->reconf;
+
+    if (run->forward && reconf->bitstream != NULL && !flash(reconf, error))
+        return FALSE;
+    return vf_profile_prepare_pf(run->host->root, &reconf->pf, wanted(run),
+                                 run->forward ? &reconf->after : &reconf->before, error);
+}
+
+static gboolean create(Run *run, GError **error)
+{
+    return vf_sriov_set_count(run->host->root, &run->reconf->pf, wanted(run), run->host->helper,
+                              error);
+}
+
+static gboolean remove_all(Run *run, GError **error)
+{
+    const VfReconf *reconf = run->reconf;
+    g_autoptr(VfFence) fence = NULL;
+    gboolean ok;
+
+    tell(run, VF_RECONF_STEP_FENCE, "begin", NULL);
+    gint64 begin = g_get_monotonic_time();
+    fence = vf_fence_acquire(run->host->root, &reconf->pf, error);
+    run->times->steps[VF_RECONF_STEP_FENCE] += g_get_monotonic_time() - begin;
+    tell(run, VF_RECONF_STEP_FENCE, fence != NULL ? "end" : "failed", NULL);
+    if (fence == NULL || is_cancelled(run, error) ||
+        !save(run, run->forward ? VF_RECONF_DISRUPTIVE : VF_RECONF_UNDOING, error))
+        return FALSE;
+    run->destroyed = TRUE;
+    tell(run, VF_RECONF_STEP_REMOVE, "begin", NULL);
+    begin = g_get_monotonic_time();
+    ok = vf_sriov_clear(run->host->root, &reconf->pf, fence, run->host->helper, error);
+    run->times->steps[VF_RECONF_STEP_REMOVE] += g_get_monotonic_time() - begin;
+    tell(run, VF_RECONF_STEP_REMOVE, ok ? "end" : "failed", NULL);
+    return ok;
+}
+
+static gboolean check_address(const VfReconfOwner *owner, const VfPciAddr *found, GError **error)
+{
+    char was[VF_PCIADDR_BUFSIZE], is[VF_PCIADDR_BUFSIZE];
+
+    if (vf_pciaddr_equal(&owner->address, found))
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                "VF %u would move from %s to %s, which libvirt cannot be told" VF_REMEDY
+                "shut that guest down before this change",
+                owner->index, vf_pciaddr_format(&owner->address, was),
+                vf_pciaddr_format(found, is));
+    return FALSE;
+}
+
+static gboolean ready_member(Run *run, VfMember *member, GError **error)
+{
+    const VfReconfOwner *owner = member->owner;
+    VfProvision provision = {.root = run->host->root,
+                             .helper = run->host->helper,
+                             .pf = run->reconf->pf,
+                             .index = owner->index,
+                             .keep_link = owner->keep_link,
+                             .pool = owner->pool,
+                             .domain = owner->uuid,
+                             .device = owner->device,
+                             .settings = *settings_of(run, owner)}; // borrowed
+
+    if (!vf_provision_prepare(&provision, error) ||
+        !check_address(owner, &provision.address, error))
+        return FALSE;
+    if (!owner->stays_paused) {
+        member->group = vf_fence_acquire_vf(run->host->root, &provision.address, error);
+        if (member->group == NULL)
+            return FALSE;
+    }
+    tell(run, VF_RECONF_STEP_READY, "ready", owner);
+    return TRUE;
+}
+
+static gboolean ready_all(Run *run, GError **error)
+{
+    for (guint i = 0; i < vf_guests_count(run->guests); i++) {
+        VfMember *member = vf_guests_member(run->guests, i);
+
+        if (member->state == VF_PAUSE_PAUSED && !ready_member(run, member, error)) {
+            g_prefix_error(error, "domain '%s', device '%s': ", member->owner->domain,
+                           member->owner->device);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean resume_all(Run *run, GError **error)
+{
+    return vf_guests_resume(run->guests, run->host->signal, within(run->host->resume_ms), error);
+}
+
+// ---- either direction
+
+// The PF and its owners as the wanted configuration says. afresh: the VFs are made anew, although
+// there may be the right number.
+static gboolean converge(Run *run, gboolean afresh, GError **error)
+{
+    const VfReconf *reconf = run->reconf;
+
+    if (!do_step(run, VF_RECONF_STEP_LOOK, look, error))
+        return FALSE;
+    if (afresh || vf_sriov_count(run->host->root, &reconf->pf) != wanted(run)) {
+        if (is_cancelled(run, error) || !do_step(run, VF_RECONF_STEP_PAUSE, pause_all, error) ||
+            !remove_all(run, error) || !do_step(run, VF_RECONF_STEP_CARD, set_up_card, error) ||
+            !do_step(run, VF_RECONF_STEP_CREATE, create, error))
+            return FALSE;
+    }
+    return do_step(run, VF_RECONF_STEP_READY, ready_all, error) &&
+           (!run->forward || save(run, VF_RECONF_RESUMING, error)) &&
+           do_step(run, VF_RECONF_STEP_RESUME, resume_all, error);
+}
+
+static void restore_autoprobe(const Run *run)
+{
+    g_autofree char *path = pf_path(run, "sriov_drivers_autoprobe");
+
+    if (run->reconf->autoprobe != NULL)
+        vf_io_write(path, run->reconf->autoprobe, NULL);
+}
+
+static VfReconfOutcome finish(Run *run, VfReconfOutcome outcome, GError **error)
+{
+    for (guint i = 0; i < vf_guests_count(run->guests); i++) {
+        const VfMember *member = vf_guests_member(run->guests, i);
+
+        if (member->resumed_at > 0 && member->paused_at > 0)
+            run->times->outage = MAX(run->times->outage, member->resumed_at - member->paused_at);
+    }
+    restore_autoprobe(run);
+    // All is as it should be; only that it is over cannot be told.
+    if (!vf_reconf_forget(run->reconf, run->host->journals,
+                          outcome == VF_RECONF_DONE ? error : NULL))
+        return VF_RECONF_STUCK;
+    return outcome;
+}
+
+// *error is set and becomes the story of both ways.
+static VfReconfOutcome go_back(Run *run, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    run->forward = FALSE;
+    vf_guests_drop_groups(run->guests);
+    if (converge(run, run->destroyed, &cause))
+        return finish(run, VF_RECONF_UNDONE, error);
+    if (error != NULL)
+        g_prefix_error(error,
+                       "neither the new nor the old configuration could be reached, guests "
+                       "may be paused (%s): ",
+                       cause->message);
+    return VF_RECONF_STUCK;
+}
+
+static void begin(Run *run, VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times)
+{
+    memset(times, 0, sizeof(*times));
+    *run = (Run){.reconf = reconf, .host = host, .times = times, .forward = TRUE};
+    run->guests = vf_guests_new(reconf, host->root, told_member, run);
+}
+
+// Who is paused before anything is done stays so.
+static gboolean note_paused(Run *run, GError **error)
+{
+    if (!do_step(run, VF_RECONF_STEP_LOOK, look, error))
+        return FALSE;
+    for (guint i = 0; i < vf_guests_count(run->guests); i++) {
+        VfMember *member = vf_guests_member(run->guests, i);
+
+        member->owner->stays_paused = member->state == VF_PAUSE_PAUSED;
+    }
+    return TRUE;
+}
+
+VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
+                              GError **error)
+{
+    VfReconfTimes mine;
+    VfReconfOutcome outcome = VF_RECONF_UNDONE;
+    Run run;
+
+    begin(&run, reconf, host, times != NULL ? times : &mine);
+    g_autofree char *autoprobe = pf_path(&run, "sriov_drivers_autoprobe");
+    g_free(reconf->autoprobe);
+    reconf->autoprobe = vf_io_read(autoprobe, NULL);
+    if (note_paused(&run, error) && save(&run, VF_RECONF_PAUSING, error))
+        outcome = converge(&run, TRUE, error) ? finish(&run, VF_RECONF_DONE, error)
+                                              : go_back(&run, error);
+    vf_guests_free(run.guests);
+    return outcome;
+}
+
+VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GError **error)
+{
+    VfReconfTimes times;
+    VfReconfOutcome outcome;
+    VfReconfPhase phase = reconf->phase;
+    g_autoptr(GError) cause = NULL;
+    Run run;
+
+    begin(&run, reconf, host, &times);
+    if (phase == VF_RECONF_DISRUPTIVE || phase == VF_RECONF_RESUMING) {
+        run.destroyed = TRUE;
+        outcome = converge(&run, phase == VF_RECONF_DISRUPTIVE, &cause)
+                      ? finish(&run, VF_RECONF_DONE, &cause)
+                      : go_back(&run, &cause);
+    } else {
+        run.destroyed = phase == VF_RECONF_UNDOING;
+        outcome = go_back(&run, NULL);
+        if (outcome == VF_RECONF_STUCK)
+            g_set_error(&cause, VF_ERROR, VF_ERROR_STATE,
+                        "the configuration before could not be reached, guests may be paused");
+    }
+    if (cause != NULL)
+        g_propagate_error(error, g_steal_pointer(&cause));
+    vf_guests_free(run.guests);
+    return outcome;
+}

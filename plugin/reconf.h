@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// One reconfiguration of a PF under the guests that use its functions: pause all, destroy, create,
+// ready, resume all; or all as it was before (design.md section 5, facts F-A6). Blocks for seconds,
+// so it runs in the PF's lane. It knows a PF, its owners and a journal, and nothing of pools,
+// leases or the daemon: the caller has decided whether it should be done and who owns what.
+//
+// The journal is a file for each PF, replaced as a whole and synced before each step that cannot be
+// taken back. Its being there means that the reconf is not over; vf_reconf_recover() ends it,
+// whatever was killed when.
+
+#pragma once
+
+#include <glib.h>
+
+#include "pause.h"
+#include "pciaddr.h"
+#include "settings.h"
+
+typedef enum {
+    VF_RECONF_PAUSING,    // nothing was destroyed: back is resuming
+    VF_RECONF_DISRUPTIVE, // VFs are being destroyed and created; only forward, to `to` or `from`
+    VF_RECONF_RESUMING,   // VFs are what they shall be, functions are ready
+    VF_RECONF_UNDOING,    // as DISRUPTIVE, on the way back to `from`
+} VfReconfPhase;
+
+// One function that a guest has.
+typedef struct {
+    char *uuid, *domain, *device; // its lease; the domain's name is for messages
+    char *pool;
+    char *socket;      // virtfn's own QMP socket of that guest
+    guint index;       // of the VF
+    VfPciAddr address; // where it is, and must be again: libvirt cannot be told of another place
+    gboolean keep_link;
+    VfSettings before, after; // what it gets with the old and with the new configuration
+    gboolean stays_paused;    // somebody had paused it before
+} VfReconfOwner;
+
+typedef struct {
+    VfPciAddr pf;
+    guint from, to;            // number of VFs
+    VfSettings before, after;  // of the PF's pool, for vf_profile_prepare_pf()
+    char *program, *bitstream; // flashes the card while it has no VFs; both or neither
+    GPtrArray *owners;         // of VfReconfOwner, in order of index
+    VfReconfPhase phase;
+    char *autoprobe; // what sriov_drivers_autoprobe was; NULL = not known
+    gint64 since;    // microseconds since 1970
+} VfReconf;
+
+// Steps as they are told and timed.
+typedef enum {
+    VF_RECONF_STEP_LOOK,   // who owns what, and can it be paused
+    VF_RECONF_STEP_PAUSE,  // of all guests, together
+    VF_RECONF_STEP_FENCE,  // nobody else has a VF open
+    VF_RECONF_STEP_REMOVE, // numvfs 0
+    VF_RECONF_STEP_CARD,   // bitstream, resources of the PF
+    VF_RECONF_STEP_CREATE, // numvfs N
+    VF_RECONF_STEP_READY,  // settings and vfio-pci, function by function
+    VF_RECONF_STEP_RESUME, // of all guests, together
+    VF_RECONF_STEPS,
+} VfReconfStep;
+
+const char *vf_reconf_step_word(VfReconfStep step); // "remove"
+
+// What a reconf needs of its host, and tells it. Borrowed for the call.
+typedef struct {
+    const char *root, *helper;
+    const char *journals; // directory
+    guint pause_ms;       // how long the guests may take to pause, all together
+    guint resume_ms;
+    VfResumeSignal signal;
+    // At the begin and at the end of each step, and for each owner ("paused", "ready", "resumed")
+    // with its name; step by step but for owners in no order. Called in worker threads, one at a
+    // time. May be NULL.
+    void (*tell)(VfReconfStep step, const char *event, const char *owner, gpointer data);
+    gpointer data;
+    gint *cancelled; // set to 1 by anybody, at any time: stops before the first irreversible step
+} VfReconfHost;
+
+typedef enum {
+    VF_RECONF_DONE,   // the new configuration; each owner that lives has its function
+    VF_RECONF_UNDONE, // the old one, likewise; *error says why
+    VF_RECONF_STUCK,  // neither could be reached: guests may be paused, the journal stays
+} VfReconfOutcome;
+
+// Microseconds that each step took, 0 = it was not reached; and the longest that any owner was
+// without its function.
+typedef struct {
+    gint64 steps[VF_RECONF_STEPS];
+    gint64 outage;
+} VfReconfTimes;
+
+// error codes: VF_ERROR_BUSY a function is open in somebody else's hands, with his pid;
+// VF_ERROR_STATE a guest cannot pause, its device was refused, or an address moved; VF_ERROR_QMP,
+// VF_ERROR_SYSFS, VF_ERROR_INTERNAL (the journal). times may be NULL.
+VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
+                              GError **error);
+
+// Ends what a killed or stuck reconf left behind: what vf_reconf_load() gave.
+VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GError **error);
+
+VfReconf *vf_reconf_new(const VfPciAddr *pf, guint from, guint to);
+void vf_reconf_free(VfReconf *reconf);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfReconf, vf_reconf_free)
+
+// Adds an owner with nothing set but these; the rest is the caller's to fill in before the run.
+VfReconfOwner *vf_reconf_add(VfReconf *reconf, const char *uuid, const char *device, guint index);
+
+// reconf-journal.c
+gboolean vf_reconf_save(const VfReconf *reconf, const char *journals, GError **error);
+// The journal of a PF is gone: the reconf is over.
+gboolean vf_reconf_forget(const VfReconf *reconf, const char *journals, GError **error);
+// NULL without an error when there is none. VF_ERROR_INTERNAL: it cannot be read, or makes no
+// sense.
+VfReconf *vf_reconf_load(const char *journals, const VfPciAddr *pf, GError **error);
+// PF addresses (VfPciAddr) with a journal. Caller frees.
+GArray *vf_reconf_open(const char *journals);
