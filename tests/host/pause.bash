@@ -7,6 +7,7 @@
 # of a reconfiguration: pause, write numvfs 0, write numvfs N, settings, bind, pass the group's descriptor, resume.
 
 qmp_home=/run/virtfn/qmp
+GUEST_RUN_TIMEOUT=${GUEST_RUN_TIMEOUT:-120} # these guests do more than others
 
 # vfio_pause ARGUMENTS...: see /usr/share/virtfn-test/vfio-pause.
 vfio_pause() {
@@ -19,18 +20,15 @@ monitors_ready() {
     install -d -m 700 -o libvirt-qemu -g libvirt-qemu "$qmp_home"
 }
 
-# monitor_xml NAME: QEMU's arguments for the two monitors that vfio-pause uses.
+# monitor_xml NAME: QEMU's arguments for the monitor that vfio-pause uses.
 monitor_xml() {
-    local name
     printf '<qemu:commandline>'
-    for name in "$1" "$1.watch"; do
-        printf "<qemu:arg value='%s'/>" -chardev "socket,id=$name,path=$qmp_home/$name.sock,server=on,wait=off" \
-            -mon "chardev=$name,mode=control"
-    done
+    printf "<qemu:arg value='%s'/>" -chardev "socket,id=pause,path=$qmp_home/$1.sock,server=on,wait=off" \
+        -mon chardev=pause,mode=control
     printf '</qemu:commandline>'
 }
 
-# pause_guest_define NAME [OPTIONS of guest_xml]: define a guest with both monitors.
+# pause_guest_define NAME [OPTIONS of guest_xml]: define a guest with that monitor.
 pause_guest_define() {
     guest_define "$@" --qemu "$(monitor_xml "$1")"
 }
@@ -154,18 +152,41 @@ device_state() {
     vfio_pause qmp "$1" query-vfio-pause | jq -r --arg id "$2" ".[] | select(.\"device-id\" == \$id) | .\"${3:-state}\""
 }
 
-# guest_log NAME: the kernel log of the guest.
-guest_log() {
-    guest_run "$1" dmesg
+# accessed NAME DEVICE: the guest has touched its paused device.
+accessed() {
+    [[ $(device_state "$1" "$2" accesses) -gt 0 ]]
 }
 
-# no_unplug NAME: the guest's own log has no hot-unplug, and its NICs are the devices that they were: the kernel never
-# gives a number twice.
+# disk_started NAME: the guest writes numbered records to a file system on its NVMe function.
+disk_started() {
+    wait_until 60 guest_run "$1" test -b /dev/nvme0n1
+    guest_run "$1" '/bin/steady disk /dev/nvme0n1 >/dev/console 2>&1 &'
+    wait_until 60 more_records "$1" 20
+}
+
+# more_records NAME COUNT: the guest has written more than that.
+more_records() {
+    [[ $(guest_run "$1" /bin/steady count disk) -gt $2 ]]
+}
+
+# guest_log NAME FILTER: the kernel log of the guest through a command of the guest's: a serial port is slow.
+guest_log() {
+    guest_run "$1" "dmesg | $2"
+}
+
+# log_lacks NAME WORDS: the guest's own log has no line that matches this regular expression.
+log_lacks() {
+    local found
+    found=$(guest_log "$1" "{ grep -iE '$2' || test \$? = 1; }") || return
+    [[ -z $found ]] || {
+        printf 'the log of %s has:\n%s\n' "$1" "$found" >&2
+        return 1
+    }
+}
+
+# no_unplug NAME: the guest's own log has no hot-unplug of any kind.
 no_unplug() {
-    local log
-    log=$(guest_log "$1") || return
-    ! grep -iE 'pciehp|Slot\(.*\): (Link Down|Card not present|Attention button|Button|Powering off)|surprise|: removed' \
-        <<<"$log" || return
+    log_lacks "$1" 'pciehp|Slot\(.*\): (Link Down|Card not present|Attention button|Button|Powering off)|surprise|: removed'
 }
 
 # guest_devices NAME: what tells a device from one that came in its place: network interface numbers, block device sequence
@@ -188,6 +209,12 @@ pings_stop() {
 # pings_since NAME TIME: succeeds once a ping sent after TIME (seconds since 1970) was answered.
 pings_since() {
     awk -v since="$2" '/bytes from/ { sub(/^\[/, ""); if ($1 + 0 > since) found = 1 } END { exit !found }' \
+        "$BATS_TEST_TMPDIR/pings.$1"
+}
+
+# pings_delay NAME TIME: how many ms after TIME the first answer to a ping came.
+pings_delay() {
+    awk -v since="$2" '/bytes from/ { sub(/^\[/, ""); if ($1 + 0 > since) { printf "%d\n", ($1 - since) * 1000; exit } }' \
         "$BATS_TEST_TMPDIR/pings.$1"
 }
 

@@ -16,26 +16,18 @@ teardown() {
     functions_remove nvme
 }
 
-# more_records NAME COUNT: the guest has written more than that.
-more_records() {
-    [[ $(guest_run "$1" /bin/steady count disk) -gt $2 ]]
-}
-
 @test "a mounted file system goes on when its function was destroyed and created again" {
     nvme_functions 2
     pause_guest_define store --device "$(disk 0)"
     virsh -q start store
     guest_wait store
-    wait_until 60 guest_run store test -b /dev/nvme0n1
-    guest_run store '/bin/steady disk /dev/nvme0n1 >/dev/console 2>&1 &'
-    wait_until 60 more_records store 20
+    disk_started store
     devices=$(guest_devices store)
 
     note "pause: $(vfio_pause pause store/ua-disk0)"
     has_no_vfio store
     functions_remove nvme
     nvme_functions 4
-    since=$(guest_run store 'cut -d " " -f 1 /proc/uptime')
     count=$(guest_run store /bin/steady count disk)
     note "resume: $(vfio_pause --signal fatal resume "store/ua-disk0=$(vf nvme 0 0)")"
 
@@ -43,9 +35,9 @@ more_records() {
     note "the longest time without a record was $(guest_run store /bin/steady gap disk) ms"
     [ "$(guest_run store /bin/steady failed disk)" = 0 ]
     GUEST_RUN_TIMEOUT=120 guest_run store /bin/steady verify
-    guest_log store | tail -n 25 | sed 's/^/#   /' >&3
+    guest_log store 'tail -n 25' | sed 's/^/#   /' >&3
     no_unplug store
-    ! guest_log store | grep -iE 'I/O error|EXT4-fs error|Remounting filesystem read-only|Buffer I/O'
+    log_lacks store 'I/O error|EXT4-fs error|Remounting filesystem read-only|Buffer I/O'
     [ "$(guest_devices store)" = "$devices" ]
     guest_remove store
     e2fsck -fn "/dev/$(pf_controller nvme 0)n1"

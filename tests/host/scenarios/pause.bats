@@ -25,6 +25,11 @@ recreate() {
     igb_functions "$1"
 }
 
+# guest_pings NAME COUNT: the guest itself has had more answers to its pings than that.
+guest_pings() {
+    [[ $(guest_run "$1" 'grep -c "bytes from" /tmp/pings') -gt $2 ]]
+}
+
 @test "2 -> 0 -> 4 functions under a running guest: nothing of VFIO is left, pings and a TCP connection go on" {
     igb_functions 2
     pause_guest_define web --device "$(nic 0)" --append virtfn.ip=eth0,192.0.2.10/24
@@ -34,6 +39,8 @@ recreate() {
     socat -u TCP-LISTEN:7000,bind=192.0.2.1 "CREATE:$BATS_TEST_TMPDIR/line" 3>&- &
     guest_run web '/bin/steady line 192.0.2.1 7000 >/dev/null 2>&1 &'
     wait_until 20 test -s "$BATS_TEST_TMPDIR/line"
+    guest_run web 'ping 192.0.2.1 >/tmp/pings 2>&1 &'
+    wait_until 20 guest_pings web 0
     devices=$(guest_devices web)
     has_groups web "$(vf igb 0 0)"
     pings_start web 192.0.2.10
@@ -42,6 +49,8 @@ recreate() {
     note "pause: $(vfio_pause pause web/ua-nic0)"
     [ "$(device_state web ua-nic0)" = paused ]
     has_no_vfio web
+    [ "$(virsh domstate web)" = running ]
+    virsh dumpxml web | grep -q ua-nic0
     recreate 4
     note "the functions were away for $(elapsed "$begin") ms"
     note "resume: $(vfio_pause resume "web/ua-nic0=$(vf igb 0 0)")"
@@ -51,12 +60,13 @@ recreate() {
 
     wait_until 60 pings_since web "$resumed"
     note "pings go on $(elapsed "$resumed") ms after the resume; the gap was $(pings_gap web) ms"
+    wait_until 60 guest_pings web "$(guest_run web 'grep -c "bytes from" /tmp/pings')"
     lines=$(wc -l <"$BATS_TEST_TMPDIR/line")
     wait_until 60 sh -c "[ \$(wc -l <'$BATS_TEST_TMPDIR/line') -gt $((lines + 20)) ]"
     awk '$1 != NR - 1 { exit 1 }' "$BATS_TEST_TMPDIR/line"
     [ "$(guest_run web /bin/steady failed line)" = 0 ]
     pings_stop web
-    guest_log web | tail -n 12 | sed 's/^/#   /' >&3
+    guest_log web 'tail -n 12' | sed 's/^/#   /' >&3
     no_unplug web
     [ "$(guest_devices web)" = "$devices" ]
 }
@@ -149,14 +159,19 @@ recreate() {
         wait_until 60 ping -c 1 -W 1 "$address"
     done
     all=(four/ua-nic0 four/ua-nic1 four/ua-nic2 four/ua-disk0)
-    note "pause: $(vfio_pause pause "${all[@]}")"
+    result=$(vfio_pause pause "${all[@]}")
+    note "pause: $result"
+    [ "$(jq .together <<<"$result")" = true ]
     has_no_vfio four
     functions_remove igb
     functions_remove nvme
     igb_functions 3
     nvme_functions 1
-    note "resume: $(vfio_pause resume "${all[0]}=$(vf igb 0 0)" "${all[1]}=$(vf igb 0 1)" "${all[2]}=$(vf igb 0 2)")"
-    note "resume: $(vfio_pause --signal fatal resume "${all[3]}=$(vf nvme 0 0)")"
+    # fatal makes drivers of both kinds recover at once
+    result=$(vfio_pause --signal fatal resume "${all[0]}=$(vf igb 0 0)" "${all[1]}=$(vf igb 0 1)" \
+        "${all[2]}=$(vf igb 0 2)" "${all[3]}=$(vf nvme 0 0)")
+    note "resume: $result"
+    [ "$(jq .together <<<"$result")" = true ]
     has_groups four "$(vf igb 0 0)" "$(vf igb 0 1)" "$(vf igb 0 2)" "$(vf nvme 0 0)"
     for address in 192.0.2.10 192.0.3.11 192.0.4.12; do
         wait_until 60 ping -c 1 -W 1 "$address"
