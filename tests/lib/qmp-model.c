@@ -121,6 +121,8 @@ void qmp_model_set(QmpModel *model, const char *id, const char *state, const cha
     Device *device = find(model, id);
 
     device->state = g_intern_string(state);
+    if (strcmp(state, "paused") == 0)
+        drop_group(device);
     g_free(device->error);
     device->error = g_strdup(error);
     device->end = 0;
@@ -146,8 +148,6 @@ static void finish(QmpModel *model, Device *device)
     gboolean pausing = strcmp(device->state, "pausing") == 0;
     gboolean failed = device->fault == QMP_FAIL_LATER;
 
-    if (pausing != failed)
-        drop_group(device);
     qmp_model_set(model, device->id, pausing != failed ? "paused" : "running",
                   !failed   ? NULL
                   : pausing ? "cannot close\nthe group"

@@ -153,8 +153,8 @@ static VfReconfHost host_of(Fixture *f)
     return (VfReconfHost){.root = f->root,
                           .helper = helper,
                           .journals = f->journals,
-                          .pause_ms = 2000,
-                          .resume_ms = 2000,
+                          .pause_ms = 30000,
+                          .resume_ms = 30000,
                           .tell = note,
                           .data = f,
                           .cancelled = &f->cancelled};
@@ -456,8 +456,8 @@ static int child(char **words)
     VfReconfHost host = {.root = words[2],
                          .helper = helper,
                          .journals = words[1],
-                         .pause_ms = 2000,
-                         .resume_ms = 2000,
+                         .pause_ms = 30000,
+                         .resume_ms = 30000,
                          .tell = kill_at};
 
     countdown = atoi(words[3]);
@@ -496,8 +496,9 @@ static void recover(Fixture *f)
     g_assert_no_error(error);
     if (left == NULL)
         return;
-    g_assert_cmpint(vf_reconf_recover(left, &host, &error), !=, VF_RECONF_STUCK);
+    VfReconfOutcome outcome = vf_reconf_recover(left, &host, &error);
     g_assert_no_error(error);
+    g_assert_cmpint(outcome, !=, VF_RECONF_STUCK);
 }
 
 static void test_killed(Fixture *f, gconstpointer data)
