@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
 #include "handover.h"
+#include "pause-memory.h"
 
 static VFIOHandover *current;
 
@@ -40,6 +41,23 @@ int vfio_handover_open_group(const char *path, Error **errp)
         return vfio_handover_take(&current->group_fd);
     }
     return qemu_open(path, O_RDWR, errp);
+}
+
+bool vfio_handover_may_use(VFIOGroup *group, Error **errp)
+{
+    if (group->in_transit && !current) {
+        error_setg(errp, "a device of group %d is being paused or resumed",
+                   group->groupid);
+        return false;
+    }
+    return true;
+}
+
+void vfio_handover_container(VFIOContainerBase *bcontainer)
+{
+    if (current && current->pin) {
+        vfio_pin_attach(current->pin, bcontainer);
+    }
 }
 
 int vfio_handover_get_device(int group_fd, const char *name)

@@ -8,6 +8,7 @@
 #define HW_VFIO_HANDOVER_H
 
 #include <linux/vfio.h>
+#include "hw/vfio/vfio-common.h"
 #include "qapi/error.h"
 
 /*
@@ -18,6 +19,7 @@ typedef struct VFIOHandover {
     int group_fd;   /* /dev/vfio/GROUP, as a client passed it */
     int device_fd;  /* device of a group, already open: its reset is done */
     int devid;      /* iommufd: the device is already bound, with this id */
+    VFIOPin *pin;   /* where a new container leaves what it wants mapped */
 } VFIOHandover;
 
 /*
@@ -29,6 +31,12 @@ void vfio_handover_end(void);
 
 /* Open a group, or take the one handed over. */
 int vfio_handover_open_group(const char *path, Error **errp);
+
+/* False if nobody but a pause or resume at work on the group may use it. */
+bool vfio_handover_may_use(VFIOGroup *group, Error **errp);
+
+/* A container was made, its memory listener comes next. */
+void vfio_handover_container(VFIOContainerBase *bcontainer);
 
 /* VFIO_GROUP_GET_DEVICE_FD, or the device handed over. */
 int vfio_handover_get_device(int group_fd, const char *name);

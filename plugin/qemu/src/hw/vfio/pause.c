@@ -11,8 +11,9 @@
  *   last in a resume, in one go with the BQL held.
  * - A device is running or paused when an operation has ended, never between.
  *   What can fail in a pause comes before anything is taken from the device.
- * - The kernel calls that reset a device, its last close and its open, run
- *   in worker threads without the BQL.
+ * - The kernel calls that reset a device, its last close and its open, and
+ *   those that pin and unpin the guest's memory (pause-memory.c) run in
+ *   worker threads without the BQL.
  *
  * Not done here: devices with state in QEMU beyond config space, BARs and
  * interrupts (display, IGD, quirks) are refused.
@@ -47,6 +48,7 @@
 #include "handover.h"
 #include "pause.h"
 #include "pause-config.h"
+#include "pause-memory.h"
 
 /* Tries of an open that finds the device locked by its own reset */
 #define VFIO_OPEN_TRIES 50
@@ -280,36 +282,28 @@ static bool vfio_pause_check(VFIOPCIDevice *vdev, Error **errp)
     return !why;
 }
 
-static int vfio_close_worker(void *opaque)
-{
-    close(*(int *)opaque);
-    return 0;
-}
-
 /*
- * Let go of the host device.  The last close resets it, in a worker thread:
- * for a group before the group is left, because a group with an open device
- * cannot leave its container; with iommufd after it.
+ * Let go of the host device.  The last close resets it: for a group before
+ * the group is left, because a group with an open device cannot leave its
+ * container; with iommufd after it.
  */
 static void coroutine_fn vfio_release_co(VFIOPCIDevice *vdev)
 {
     VFIODevice *vbasedev = &vdev->vbasedev;
+    VFIOGroup *group = vbasedev->group;
     int fd;
 
-    if (vbasedev->group) {
+    if (group) {
+        group->in_transit = true;
         fd = vbasedev->fd;
         vbasedev->fd = -1;
-        thread_pool_submit_co(vfio_close_worker, &fd);
+        vfio_close_co(fd);
         vfio_detach_device(vbasedev);
+        vbasedev->hiod = NULL;
+        vfio_group_give_co(group);
     } else {
-        fd = qemu_dup(vbasedev->fd);
-        vfio_detach_device(vbasedev);
-        vbasedev->fd = -1;
-        if (fd >= 0) {
-            thread_pool_submit_co(vfio_close_worker, &fd);
-        }
+        vfio_cdev_release_co(vbasedev);
     }
-    vbasedev->hiod = NULL;
 }
 
 static void coroutine_fn vfio_pause_co(void *opaque)
@@ -441,35 +435,12 @@ static char *vfio_attach_name(VFIOPCIDevice *vdev)
     return g_strdup_printf("%s vf_token=%s", vdev->vbasedev.name, uuid);
 }
 
-static bool vfio_attach_handed(VFIOPCIDevice *vdev, char *name,
-                               VFIOHandover *handover, Error **errp)
-{
-    bool ok;
-
-    vfio_handover_begin(handover);
-    ok = vfio_attach_device(name, &vdev->vbasedev,
-                            pci_device_iommu_address_space(&vdev->pdev), errp);
-    vfio_handover_end();
-    return ok;
-}
-
-static VFIOGroup *vfio_find_group(int groupid)
-{
-    VFIOGroup *group;
-
-    QLIST_FOREACH(group, &vfio_group_list, next) {
-        if (group->groupid == groupid) {
-            return group;
-        }
-    }
-    return NULL;
-}
-
 /* Owns @group_fd, which may be -1. */
 static bool coroutine_fn vfio_open_group_co(VFIOPCIDevice *vdev, int group_fd,
                                             Error **errp)
 {
     VFIODevice *vbasedev = &vdev->vbasedev;
+    AddressSpace *as = pci_device_iommu_address_space(&vdev->pdev);
     VFIOHandover handover = { .group_fd = group_fd, .device_fd = -1,
                               .devid = -1 };
     g_autofree char *name = vfio_attach_name(vdev);
@@ -478,14 +449,8 @@ static bool coroutine_fn vfio_open_group_co(VFIOPCIDevice *vdev, int group_fd,
     int groupid = vfio_device_groupid(vbasedev, errp);
     bool ok = false;
 
-    if (groupid >= 0 && vfio_find_group(groupid)) {
-        error_setg(errp, "IOMMU group %d has another device in use", groupid);
-    } else if (groupid >= 0) {
-        vfio_handover_begin(&handover);
-        group = vfio_get_group(groupid,
-                               pci_device_iommu_address_space(&vdev->pdev),
-                               errp);
-        vfio_handover_end();
+    if (groupid >= 0) {
+        group = vfio_group_take_co(groupid, as, &handover, errp);
     }
     if (handover.group_fd >= 0) {
         close(handover.group_fd);
@@ -501,17 +466,20 @@ static bool coroutine_fn vfio_open_group_co(VFIOPCIDevice *vdev, int group_fd,
                          vbasedev->name, groupid);
     } else if (vdev->pause->gone) {
         error_setg(errp, "the device was removed");
-        thread_pool_submit_co(vfio_close_worker, &o.result);
+        vfio_close_co(o.result);
     } else {
         handover.device_fd = o.result;
-        ok = vfio_attach_handed(vdev, name, &handover, errp);
+        vfio_handover_begin(&handover);
+        ok = vfio_attach_device(name, vbasedev, as, errp);
+        vfio_handover_end();
         if (handover.device_fd >= 0) {
-            thread_pool_submit_co(vfio_close_worker, &handover.device_fd);
+            vfio_close_co(handover.device_fd);
         }
     }
-    /* attaching may have given it back when it failed */
-    if (!ok && vfio_find_group(groupid) == group) {
-        vfio_put_group(group);
+    if (ok) {
+        group->in_transit = false;
+    } else {
+        vfio_group_give_co(group);
     }
     return ok;
 }
@@ -566,13 +534,17 @@ static bool coroutine_fn vfio_open_cdev_co(VFIOPCIDevice *vdev, int device_fd,
         handover.devid = o.result;
         vbasedev->fd = device_fd;
         device_fd = -1;
-        ok = vfio_attach_handed(vdev, name, &handover, errp);
-        if (!ok) {
-            vbasedev->fd = -1; /* attaching has closed it */
-        }
+        ok = vfio_cdev_attach_co(name, vbasedev,
+                                 pci_device_iommu_address_space(&vdev->pdev),
+                                 &handover, errp);
+    }
+    if (ok && vdev->pause->gone) {
+        error_setg(errp, "the device was removed");
+        vfio_cdev_release_co(vbasedev);
+        ok = false;
     }
     if (device_fd >= 0) {
-        thread_pool_submit_co(vfio_close_worker, &device_fd);
+        vfio_close_co(device_fd);
     }
     iommufd_backend_disconnect(vbasedev->iommufd);
     return ok;
