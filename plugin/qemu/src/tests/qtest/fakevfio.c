@@ -927,6 +927,7 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...)
         return REAL(ioctl)(fd, cmd, arg);
     }
 
+    fv_dma_call(st, cmd, arg);
     lock();
     settle();
     ret = failure(FV_IOCTL, cmd);

@@ -67,6 +67,16 @@ typedef struct FvFail {
     unsigned long fired_cmd;
 } FvFail;
 
+/* Calls that map memory for DMA, and those that unmap it */
+typedef struct FvDma {
+    bool hold;          /* set by the test: the one for the RAM at 0 waits */
+    bool overdue;       /* it went on by itself, after FV_HOLD_MS */
+    int held;           /* it waits */
+    uint32_t calls;
+} FvDma;
+
+#define FV_HOLD_MS 30000
+
 typedef struct FvLog {
     uint64_t ns;        /* CLOCK_MONOTONIC at the call's end */
     int kind;
@@ -131,9 +141,13 @@ typedef struct FvState {
     FvMap map[FV_MAPS];
     FvDevice device[FV_DEVICES];
 
+    FvDma map_dma, unmap_dma;
     FvFail fail;
     uint64_t calls;
     FvLog log[FV_LOG];  /* of call n at n % FV_LOG */
 } FvState;
+
+/* In the library: wait here, without the lock, if the call is to be held. */
+void fv_dma_call(FvState *st, unsigned long cmd, const void *arg);
 
 #endif

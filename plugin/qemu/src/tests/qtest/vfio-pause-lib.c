@@ -197,6 +197,9 @@ void pause_start(PauseTest *t, const char *device_options)
             PORT_SLOT + i, i + 1, i + 1, i, i, path,
             t->iommufd ? ",iommufd=iommufd0" : "", device_options ?: "");
     }
+    if (t->options) {
+        g_string_append_printf(args, " %s", t->options);
+    }
     set_command(t);
     t->qts = qtest_init_with_env("VFIO_PAUSE_QEMU", args->str, true);
     qtest_qmp_set_event_callback(t->qts, keep_event, t);
@@ -323,8 +326,7 @@ void guest_setup(PauseTest *t, int n)
     cfg_write(t, n, FV_CAP_MSIX + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
 }
 
-/* What pciehp does when it is asked to: take power from the slot */
-void guest_unplugs(PauseTest *t, int n)
+static void slot_control(PauseTest *t, int n, int val)
 {
     int cap = port_read(t, n, PCI_CAPABILITY_LIST, 1);
 
@@ -332,8 +334,19 @@ void guest_unplugs(PauseTest *t, int n)
         cap = port_read(t, n, cap + 1, 1);
         g_assert_cmpint(cap, !=, 0);
     }
-    port_write(t, n, cap + PCI_EXP_SLTCTL,
-               PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF, 2);
+    port_write(t, n, cap + PCI_EXP_SLTCTL, val, 2);
+}
+
+/* What pciehp does when it is asked to: take power from the slot */
+void guest_unplugs(PauseTest *t, int n)
+{
+    slot_control(t, n, PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_PWR_IND_OFF);
+}
+
+/* and give it power when it is no longer empty */
+void guest_plugs(PauseTest *t, int n)
+{
+    slot_control(t, n, PCI_EXP_SLTCTL_PWR_IND_ON);
 }
 
 bool guest_gets_vector(PauseTest *t, int n, int vector)

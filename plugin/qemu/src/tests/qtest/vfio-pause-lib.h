@@ -22,6 +22,7 @@ typedef struct PauseTest {
     char *dir;
     bool iommufd;
     int devices;
+    const char *options;    /* more of QEMU's command line */
     bool quits_early;   /* with work going on, whose memory is not freed */
     GQueue events;      /* that came while another one was waited for */
 } PauseTest;
@@ -56,6 +57,7 @@ uint64_t bar(int n, int nr);
 void vector_set(PauseTest *t, int n, int vector, bool masked);
 void guest_setup(PauseTest *t, int n);
 void guest_unplugs(PauseTest *t, int n);
+void guest_plugs(PauseTest *t, int n);
 
 /* True if signalling a vector's eventfd reached the guest's memory. */
 bool guest_gets_vector(PauseTest *t, int n, int vector);
@@ -105,6 +107,7 @@ void add_case(const char *name, void (*func)(PauseTest *t), int devices);
 void add_access_cases(void);
 void add_failure_cases(void);
 void add_life_cases(void);
+void add_memory_cases(void);
 void add_resume_cases(void);
 
 #endif

@@ -5,8 +5,9 @@
  *
  * The other cases are in vfio-pause-access.c (the guest meets a paused
  * device), vfio-pause-resume.c (with which host device it goes on),
- * vfio-pause-life.c (what else happens to QEMU or the device meanwhile) and
- * vfio-pause-failure.c.  All run with groups and with iommufd.
+ * vfio-pause-life.c (what else happens to QEMU or the device meanwhile),
+ * vfio-pause-memory.c (the guest's memory) and vfio-pause-failure.c.  All run
+ * with groups and with iommufd.
  */
 
 #include "qemu/osdep.h"
@@ -244,6 +245,7 @@ int main(int argc, char **argv)
     add_access_cases();
     add_resume_cases();
     add_life_cases();
+    add_memory_cases();
     add_failure_cases();
     return g_test_run();
 }
