@@ -27,6 +27,7 @@
 #include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1056,6 +1057,9 @@ EXPORT int close(int fd)
         closed->closing = true;
         reset_takes(closed->close_ms, closed->close_ns);
         closed->closing = false;
+        if (st->trim) {
+            malloc_trim(0);
+        }
     }
     return done(FV_CLOSE, nr, 0, ret);
 }

@@ -143,6 +143,7 @@ typedef struct FvState {
 
     FvDma map_dma, unmap_dma;
     FvFail fail;
+    bool trim;          /* close gives QEMU's free memory back to Linux */
     uint64_t calls;
     FvLog log[FV_LOG];  /* of call n at n % FV_LOG */
 } FvState;
