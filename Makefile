@@ -2,6 +2,7 @@
 #
 # make            build everything into build/
 # make check      all tests: unit, bats, fuzz smoke, the emulated host
+# make qemu-deb   Debian packages of QEMU with the pause extension, in DEB_DIR; hours
 # make demo       from nothing to a guest that pings through its VF, on the emulated host
 #
 # Sources are listed by hand; one object tree per flavour (plain, SANITIZE=1, COVERAGE=1), so that

@@ -2,6 +2,7 @@
 #
 # make install, uninstall: DESTDIR and PREFIX as usual. What libvirt, systemd and AppArmor look for
 # goes where they look, whatever PREFIX is. Configuration is never overwritten nor removed.
+# make qemu-deb: Debian packages of QEMU with the pause extension.
 
 SBINDIR := $(PREFIX)/sbin
 HOOKDIR := $(SYSCONFDIR)/libvirt/hooks/qemu.d
@@ -38,4 +39,9 @@ uninstall:
 	rm -rf $(DESTDIR)$(DOCDIR)
 	-rmdir $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/virtfn 2>/dev/null
 
-.PHONY: install uninstall
+# DEB_OPTIONS: those of plugin/qemu/deb, such as --x86 or --source.
+DEB_DIR ?= build/qemu-deb
+qemu-deb:
+	plugin/qemu/deb $(DEB_OPTIONS) $(DEB_DIR)
+
+.PHONY: install uninstall qemu-deb

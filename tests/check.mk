@@ -11,7 +11,8 @@ HOST_SANITIZED ?= boot
 check:
 	@rm -rf $(CHECK) build/sanitize/check
 	@tests/install-deps
-	@status=0; for part in lint check-unit check-bats check-fuzz check-sanitize check-host; do \
+	@status=0; for part in lint check-unit check-bats check-fuzz check-sanitize check-qemu \
+	    check-host; do \
 	    echo "== $$part"; $(MAKE) --no-print-directory -j$$(nproc) $$part || status=1; done; \
 	    cp build/sanitize/check/* $(CHECK) 2>/dev/null; tests/tap --sum $(CHECK) && exit $$status
 
@@ -26,6 +27,10 @@ check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
 
 check-sanitize:
 	@$(MAKE) --no-print-directory -j$$(nproc) SANITIZE=1 check-unit
+
+# The pause extension of QEMU; what is not cached yet is built first, twice: plain and with sanitizers.
+check-qemu:
+	@tests/tap --live $(CHECK) qemu plugin/qemu/test
 
 # What the emulated host is made of, built once and cached: QEMU, its disk, its guests.
 host-image:
@@ -54,4 +59,4 @@ host:
 lint: $(PROGRAMS)
 	@tests/tap $(CHECK) lint tests/lint $(B)
 
-.PHONY: check check-unit check-bats check-sanitize check-host demo host host-image lint
+.PHONY: check check-unit check-bats check-sanitize check-qemu check-host demo host host-image lint
