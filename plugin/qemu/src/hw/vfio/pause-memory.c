@@ -10,8 +10,8 @@
  * rules is repeated here.
  *
  * Invariants:
- * - Nothing does DMA through a container while it has a VFIOPin: no device in
- *   it is open, or (iommufd) the guest's device is cut off from it.
+ * - No guest relies on DMA through a container while it has a VFIOPin: its
+ *   group's device is closed, or (iommufd) out of the guest's reach.
  * - A region with a mapping in the queue stays referenced, so that its memory
  *   is there when the kernel looks for it.
  * - A container gets and loses its VFIOPin with the BQL held, and loses it

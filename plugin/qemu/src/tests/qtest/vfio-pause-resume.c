@@ -217,7 +217,8 @@ static void test_parallel(PauseTest *t)
     int i, ended;
 
     for (i = 0; i < 4; i++) {
-        d[i].open_ms = d[i].close_ms = 100;
+        /* far more than a busy host needs to start four threads */
+        d[i].open_ms = d[i].close_ms = 1000;
     }
     for (i = 0; i < 4; i++) {
         pause_begin(t, i);
