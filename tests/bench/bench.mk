@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make bench                       all benchmarks of tests/bench/table, some two minutes
+# make bench                       all benchmarks of tests/bench/table, some ten minutes
 # make bench BENCH="decide …"      some of them
 
 BENCH_BUILD = $(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -Itests/bench

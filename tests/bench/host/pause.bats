@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Times pause and resume of igb functions in the emulated host: 1, 4 and 7 in one guest, and one each in as many guests.
+# Leaves lines "NAME MILLISECONDS" in $VIRTFN_RESULTS/figures; tests/bench/pause makes figures of them.
+#
+# The functions are not destroyed in between: what is timed is QEMU and the kernel's opens and closes. Each of those
+# resets the function and waits 100 ms; what that takes by itself is timed with no QEMU at all, in the same rounds.
+
+source /usr/share/virtfn-test/lib.bash
+source /usr/share/virtfn-test/pause.bash
+
+setup_file() {
+    monitors_ready
+    igb_functions 7
+}
+
+teardown_file() {
+    functions_remove igb
+}
+
+teardown() {
+    scenario_teardown
+    rm -f "$qmp_home"/*
+}
+
+# figure NAME MILLISECONDS
+figure() {
+    echo "$1 $2" >>"$VIRTFN_RESULTS/figures"
+}
+
+# bare COUNT: the kernel's own share: a small program opens this many functions at once, as a guest's QEMU does, and
+# closes them.
+bare() {
+    local addresses number
+    mapfile -t addresses < <(for ((number = 0; number < $1; number++)); do vf igb 0 "$number"; done)
+    python3 -IS - "${addresses[@]}" >>"$VIRTFN_RESULTS/figures" <<'PY'
+import ctypes, fcntl, os, sys, threading, time
+libc = ctypes.CDLL(None)
+groups = []
+for address in sys.argv[1:]:
+    number = os.path.basename(os.readlink(f"/sys/bus/pci/devices/{address}/iommu_group"))
+    container, group = os.open("/dev/vfio/vfio", os.O_RDWR), os.open(f"/dev/vfio/{number}", os.O_RDWR)
+    fcntl.ioctl(group, 0x3B68, container.to_bytes(4, "little"))  # VFIO_GROUP_SET_CONTAINER
+    fcntl.ioctl(container, 0x3B66, 1)  # VFIO_SET_IOMMU, type 1
+    groups.append(group)
+devices = [-1] * len(groups)
+def opened(i):
+    # VFIO_GROUP_GET_DEVICE_FD; Python's own ioctl() hides its result behind the buffer
+    devices[i] = libc.ioctl(groups[i], 0x3B6A, sys.argv[1 + i].encode())
+def timed(name, function):
+    threads = [threading.Thread(target=function, args=(i,)) for i in range(len(groups))]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(f"{name}-{len(groups)} {(time.monotonic() - start) * 1000:.3f}")
+timed("open", opened)
+if min(devices) < 0:
+    sys.exit("a function could not be opened")
+timed("close", lambda i: os.close(devices[i]))
+PY
+}
+
+# round NAME TARGET...: pause and resume these, and note how long each took.
+round() {
+    local name=$1
+    shift
+    figure "pause-$name" "$(vfio_pause pause "${@%%=*}" | jq .ms)"
+    figure "resume-$name" "$(vfio_pause resume "$@" | jq .ms)"
+}
+
+@test "1, 4 and 7 functions of one guest" {
+    for _ in {1..5}; do
+        for count in 1 4 7; do
+            bare "$count"
+        done
+    done
+    devices=() targets=()
+    for i in {0..6}; do
+        devices+=(--device "$(nic "$i")")
+        targets+=("one/ua-nic$i=$(vf igb 0 "$i")")
+    done
+    pause_guest_define one --vcpus 2 "${devices[@]}"
+    virsh -q start one
+    guest_wait one 400
+    for _ in {1..5}; do
+        round 1 "${targets[0]}"
+        round 4 "${targets[@]:0:4}"
+        round 7 "${targets[@]}"
+    done
+}
+
+# longest NAME: the longest stall in ms since the last call; the guest's /bin/stall writes it down.
+longest() {
+    local lines
+    lines=$(guest_run "$1" 'wc -l </tmp/stall; kill -USR1 $(pidof stall)')
+    wait_until 30 more_lines "$1" "$lines"
+    guest_run "$1" 'tail -n 1 /tmp/stall' | awk '{ print $1 / 1000 }'
+}
+
+more_lines() {
+    [[ $(guest_run "$1" 'wc -l </tmp/stall') -gt $2 ]]
+}
+
+# QEMU's threads go before all others, as those of a guest that must not stall would: what the emulated host does besides
+# would be measured otherwise. (With real-time priority nothing else would run on two emulated processors.)
+@test "the longest stall of a guest's processor" {
+    pause_guest_define stall --vcpus 2 --memory 512 --device "$(nic 0)" --append 'isolcpus=1 irqaffinity=0'
+    virsh -q start stall
+    guest_wait stall 300
+    guest_run stall 'taskset 2 /bin/stall >/tmp/stall 2>&1 &'
+    renice -n -20 -p $(ls "/proc/$(guest_pid stall)/task")
+    target=stall/ua-nic0=$(vf igb 0 0)
+    longest stall
+    for _ in {1..7}; do
+        vfio_pause qmp stall query-vfio-pause
+        figure stall-calm "$(longest stall)"
+        vfio_pause pause "${target%%=*}"
+        figure stall-pause "$(longest stall)"
+        vfio_pause qmp stall query-vfio-pause
+        figure stall-calm "$(longest stall)"
+        vfio_pause resume "$target"
+        figure stall-resume "$(longest stall)"
+    done
+    guest_run stall 'tail -n 4 /tmp/stall'
+}
+
+@test "4 and 7 guests with one function each" {
+    targets=()
+    for i in {0..6}; do
+        pause_guest_define "many$i" --device "$(nic "$i")"
+        virsh -q start "many$i"
+        targets+=("many$i/ua-nic$i=$(vf igb 0 "$i")")
+    done
+    for i in {0..6}; do
+        guest_wait "many$i" 400
+    done
+    for _ in {1..5}; do
+        round 4-guests "${targets[@]:0:4}"
+        round 7-guests "${targets[@]}"
+    done
+}
