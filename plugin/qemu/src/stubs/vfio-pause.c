@@ -24,3 +24,9 @@ VfioPauseInfoList *qmp_query_vfio_pause(Error **errp)
 {
     return NULL;
 }
+
+VfioIdentity *qmp_query_vfio_identity(const char *id, Error **errp)
+{
+    error_setg(errp, "This QEMU is built without vfio-pci");
+    return NULL;
+}

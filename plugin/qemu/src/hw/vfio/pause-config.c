@@ -11,13 +11,13 @@
 
 #include "qemu/osdep.h"
 #include <linux/vfio.h>
-#include <sys/ioctl.h>
 #include "qapi/error.h"
 #include "hw/pci/pci_regs.h"
 #include "qemu/bswap.h"
+#include "pause.h"
 #include "pause-config.h"
 
-/* A register that is restored: where, and which of its bits. */
+/* A register: where, and which of its bits. */
 typedef struct VFIOReplay {
     uint8_t cap;      /* capability id, 0 for the header */
     bool extended;
@@ -58,9 +58,8 @@ static void vfio_put_bits(uint8_t *bits, uint32_t val, int len)
     memcpy(bits, &val, len);
 }
 
-/* Offset of a capability, 0 if there is none.  Hostile chains end. */
-static uint32_t vfio_find_cap(const uint8_t *config, uint32_t size,
-                              uint16_t id, bool extended)
+uint32_t vfio_find_cap(const uint8_t *config, uint32_t size, uint16_t id,
+                       bool extended)
 {
     uint32_t pos;
     int ttl;
@@ -105,10 +104,10 @@ static uint32_t vfio_replay_pos(const VFIOReplay *replay,
         ? pos + replay->offset : 0;
 }
 
-static bool vfio_read_config_space(VFIOPCIDevice *vdev, uint8_t *to,
-                                   uint32_t size, Error **errp)
+bool vfio_read_config_space(VFIOPCIDevice *vdev, uint8_t *to, uint32_t size,
+                            Error **errp)
 {
-    ssize_t ret = pread(vdev->vbasedev.fd, to, size, vdev->config_offset);
+    ssize_t ret = vfio_pci_config_pread(vdev, to, size, 0);
 
     if (ret != size) {
         error_setg_errno(errp, ret < 0 ? errno : EIO,
@@ -119,23 +118,40 @@ static bool vfio_read_config_space(VFIOPCIDevice *vdev, uint8_t *to,
     return true;
 }
 
-static uint64_t vfio_hash_areas(struct vfio_region_info *info)
+static void vfio_layout_read_region(VFIOLayoutRegion *region,
+                                    struct vfio_region_info *info)
 {
     struct vfio_info_cap_header *hdr;
     struct vfio_region_info_cap_sparse_mmap *sparse;
-    uint64_t hash = 0;
+
+    region->size = info->size;
+    if (!info->size) {
+        return;
+    }
+    region->flags = info->flags & (VFIO_REGION_INFO_FLAG_READ |
+                                   VFIO_REGION_INFO_FLAG_WRITE |
+                                   VFIO_REGION_INFO_FLAG_MMAP);
+    region->msix_mappable =
+        vfio_get_region_info_cap(info, VFIO_REGION_INFO_CAP_MSIX_MAPPABLE);
+    hdr = vfio_get_region_info_cap(info, VFIO_REGION_INFO_CAP_SPARSE_MMAP);
+    if (hdr) {
+        sparse = container_of(hdr, struct vfio_region_info_cap_sparse_mmap,
+                              header);
+        region->sparse = true;
+        region->nr_areas = sparse->nr_areas;
+        region->areas = g_memdup2(sparse->areas, sparse->nr_areas *
+                                                 sizeof(sparse->areas[0]));
+    }
+}
+
+void vfio_layout_clear(VFIOLayout *layout)
+{
     unsigned i;
 
-    hdr = vfio_get_region_info_cap(info, VFIO_REGION_INFO_CAP_SPARSE_MMAP);
-    if (!hdr) {
-        return 0;
+    for (i = 0; i < ARRAY_SIZE(layout->region); i++) {
+        g_free(layout->region[i].areas);
     }
-    sparse = container_of(hdr, struct vfio_region_info_cap_sparse_mmap, header);
-    for (i = 0; i < sparse->nr_areas; i++) {
-        hash = (hash ^ sparse->areas[i].offset) * 0x100000001b3ULL;
-        hash = (hash ^ sparse->areas[i].size) * 0x100000001b3ULL;
-    }
-    return hash + 1;
+    memset(layout, 0, sizeof(*layout));
 }
 
 bool vfio_layout_read(VFIOPCIDevice *vdev, VFIOLayout *layout, Error **errp)
@@ -156,28 +172,31 @@ bool vfio_layout_read(VFIOPCIDevice *vdev, VFIOLayout *layout, Error **errp)
         if (ret) {
             error_setg_errno(errp, -ret, "getting info of region %u of %s "
                              "failed", i, vbasedev->name);
+            vfio_layout_clear(layout);
             return false;
         }
         layout->region_offset[i] = info->offset;
         if (i == VFIO_PCI_CONFIG_REGION_INDEX) {
             layout->config_size = info->size;
         } else {
-            layout->region[i].size = info->size;
-            layout->region[i].flags = info->flags & ~VFIO_REGION_INFO_FLAG_CAPS;
-            layout->region[i].areas = vfio_hash_areas(info);
+            vfio_layout_read_region(&layout->region[i], info);
         }
     }
-    layout->num_irqs = vbasedev->num_irqs;
     for (i = 0; i < MIN(vbasedev->num_irqs, VFIO_PCI_NUM_IRQS); i++) {
         struct vfio_irq_info info = { .argsz = sizeof(info), .index = i };
+        int ret = vfio_get_irq_info(vbasedev, &info);
 
         /* an index that a device lacks is an error: its count is 0 */
-        if (!ioctl(vbasedev->fd, VFIO_DEVICE_GET_IRQ_INFO, &info)) {
+        if (!ret) {
             layout->irq_count[i] = info.count;
-        } else if (errno != EINVAL) {
-            error_setg_errno(errp, errno, "getting info of interrupt %u of %s "
+        } else if (ret != -EINVAL) {
+            error_setg_errno(errp, -ret, "getting info of interrupt %u of %s "
                              "failed", i, vbasedev->name);
+            vfio_layout_clear(layout);
             return false;
+        }
+        if (i == VFIO_PCI_MSIX_IRQ_INDEX) {
+            layout->msix_noresize = info.flags & VFIO_IRQ_INFO_NORESIZE;
         }
     }
     return true;
@@ -199,6 +218,14 @@ static const struct {
     { "MSI-X pending bits", PCI_CAP_ID_MSIX, PCI_MSIX_PBA, 0xffffffff },
     { "PCI Express capabilities", PCI_CAP_ID_EXP, 0, 0xffffffff },
 };
+
+static bool vfio_same_areas(const VFIOLayoutRegion *a,
+                            const VFIOLayoutRegion *b)
+{
+    return a->sparse == b->sparse && a->nr_areas == b->nr_areas &&
+           (!a->nr_areas ||
+            !memcmp(a->areas, b->areas, a->nr_areas * sizeof(a->areas[0])));
+}
 
 bool vfio_layout_check(const VFIOLayout *was, const uint8_t *was_config,
                        const VFIOLayout *now, const uint8_t *now_config,
@@ -240,7 +267,7 @@ bool vfio_layout_check(const VFIOLayout *was, const uint8_t *was_config,
     for (i = 0; i < ARRAY_SIZE(was->region); i++) {
         if (was->region[i].size != now->region[i].size ||
             was->region[i].flags != now->region[i].flags ||
-            was->region[i].areas != now->region[i].areas) {
+            !vfio_same_areas(&was->region[i], &now->region[i])) {
             error_setg(errp, "its region %u has size 0x%" PRIx64 " and flags "
                        "0x%x, not size 0x%" PRIx64 " and flags 0x%x, or other "
                        "areas that can be mapped", i, now->region[i].size,
@@ -305,14 +332,107 @@ void vfio_shadow_write(VFIOShadow *shadow, uint32_t addr, uint32_t val, int len)
     }
 }
 
-void vfio_shadow_reset(VFIOShadow *shadow)
+/* Capabilities have defaults of their own, the header has zeros. */
+static void vfio_registers_reset(uint8_t *config, uint32_t size,
+                                 const uint8_t *initial)
 {
-    uint32_t i;
+    unsigned i;
 
-    for (i = 0; i < shadow->size; i++) {
-        shadow->bits[i] &= ~shadow->wmask[i];
+    for (i = 0; i < ARRAY_SIZE(replays); i++) {
+        const VFIOReplay *replay = &replays[i];
+        uint32_t pos = vfio_replay_pos(replay, config, size);
+        uint32_t val = 0;
+
+        if (!pos) {
+            continue;
+        }
+        if (replay->extended || replay->cap == PCI_CAP_ID_EXP) {
+            val = vfio_get_bits(initial + pos, replay->len) & replay->mask;
+        }
+        val |= vfio_get_bits(config + pos, replay->len) & ~replay->mask;
+        vfio_put_bits(config + pos, val, replay->len);
     }
+}
+
+void vfio_shadow_reset(VFIOShadow *shadow, const uint8_t *initial)
+{
+    vfio_registers_reset(shadow->bits, shadow->size, initial);
     memset(shadow->written, 0, shadow->size);
+}
+
+/* Status, and what addresses the guest's memory: not part of any type. */
+static const VFIOReplay volatiles[] = {
+    { 0, false, PCI_COMMAND, 2, 0xffff },
+    { 0, false, PCI_STATUS, 2, 0xf900 },
+    { 0, false, PCI_ROM_ADDRESS, 4, 0xffffffff },
+    { PCI_CAP_ID_PM, false, PCI_PM_CTRL, 2, PCI_PM_CTRL_PME_STATUS },
+    { PCI_CAP_ID_MSI, false, PCI_MSI_FLAGS, 2,
+      PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE },
+    { PCI_CAP_ID_MSI, false, PCI_MSI_ADDRESS_LO, 4, 0xffffffff },
+    { PCI_CAP_ID_MSIX, false, PCI_MSIX_FLAGS, 2,
+      PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL },
+    { PCI_CAP_ID_EXP, false, PCI_EXP_DEVSTA, 2, 0x000f },
+    { PCI_CAP_ID_EXP, false, PCI_EXP_LNKSTA, 2,
+      PCI_EXP_LNKSTA_LBMS | PCI_EXP_LNKSTA_LABS },
+    { PCI_EXT_CAP_ID_ERR, true, PCI_ERR_UNCOR_STATUS, 4, 0xffffffff },
+    { PCI_EXT_CAP_ID_ERR, true, PCI_ERR_COR_STATUS, 4, 0xffffffff },
+    { PCI_EXT_CAP_ID_ERR, true, PCI_ERR_HEADER_LOG, 4, 0xffffffff },
+    { PCI_EXT_CAP_ID_ERR, true, PCI_ERR_HEADER_LOG + 4, 4, 0xffffffff },
+    { PCI_EXT_CAP_ID_ERR, true, PCI_ERR_HEADER_LOG + 8, 4, 0xffffffff },
+    { PCI_EXT_CAP_ID_ERR, true, PCI_ERR_HEADER_LOG + 12, 4, 0xffffffff },
+};
+
+/* Addresses go, types stay. */
+static void vfio_bars_clean(uint8_t *config)
+{
+    bool upper = false;
+    int i;
+
+    for (i = 0; i < 6; i++) {
+        uint8_t *bar = config + PCI_BASE_ADDRESS_0 + 4 * i;
+        uint32_t val = ldl_le_p(bar);
+        bool io = val & PCI_BASE_ADDRESS_SPACE_IO;
+
+        val &= upper ? 0 :
+               io ? ~PCI_BASE_ADDRESS_IO_MASK : ~PCI_BASE_ADDRESS_MEM_MASK;
+        stl_le_p(bar, val);
+        upper = !upper && !io && val & PCI_BASE_ADDRESS_MEM_TYPE_64;
+    }
+}
+
+/* The rest of the MSI capability depends on its flags. */
+static void vfio_msi_clean(uint8_t *config, uint32_t size)
+{
+    uint32_t pos = vfio_find_cap(config, size, PCI_CAP_ID_MSI, false);
+    uint16_t flags;
+    uint32_t len;
+
+    if (!pos || pos + PCI_MSI_ADDRESS_HI >= PCI_CONFIG_SPACE_SIZE) {
+        return;
+    }
+    flags = lduw_le_p(config + pos + PCI_MSI_FLAGS);
+    len = 2 + (flags & PCI_MSI_FLAGS_64BIT ? 4 : 0) +
+          (flags & PCI_MSI_FLAGS_MASKBIT ? 10 : 0);
+    pos += PCI_MSI_ADDRESS_HI;
+    memset(config + pos, 0, MIN(len, PCI_CONFIG_SPACE_SIZE - pos));
+}
+
+void vfio_config_clean(uint8_t *config, uint32_t size, const uint8_t *initial)
+{
+    unsigned i;
+
+    vfio_registers_reset(config, size, initial);
+    vfio_bars_clean(config);
+    vfio_msi_clean(config, size);
+    for (i = 0; i < ARRAY_SIZE(volatiles); i++) {
+        uint32_t pos = vfio_replay_pos(&volatiles[i], config, size);
+
+        if (pos) {
+            vfio_put_bits(config + pos,
+                          vfio_get_bits(config + pos, volatiles[i].len) &
+                          ~volatiles[i].mask, volatiles[i].len);
+        }
+    }
 }
 
 static bool vfio_replay_write(VFIOPCIDevice *vdev, uint32_t pos, uint32_t val,

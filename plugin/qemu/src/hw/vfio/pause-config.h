@@ -9,17 +9,23 @@
 
 #include "pci.h"
 
+/* A region: what the guest can see of it, and what a resume maps. */
+typedef struct VFIOLayoutRegion {
+    uint64_t size;
+    uint32_t flags;     /* VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP */
+    bool msix_mappable;
+    bool sparse;        /* only these areas can be mapped */
+    uint32_t nr_areas;
+    struct vfio_region_sparse_mmap_area *areas;
+} VFIOLayoutRegion;
+
 /* What must be equal for a host device to replace another one. */
 typedef struct VFIOLayout {
     uint32_t config_size;
-    uint32_t num_irqs;
     uint32_t irq_count[VFIO_PCI_NUM_IRQS];
-    struct {
-        uint64_t size;
-        uint32_t flags;
-        uint64_t areas; /* hash of the areas that can be mapped */
-    } region[VFIO_PCI_CONFIG_REGION_INDEX];
+    VFIOLayoutRegion region[VFIO_PCI_CONFIG_REGION_INDEX];
     off_t region_offset[VFIO_PCI_NUM_REGIONS]; /* may differ */
+    bool msix_noresize;                        /* may differ */
 } VFIOLayout;
 
 /*
@@ -33,8 +39,12 @@ typedef struct VFIOShadow {
     uint8_t *bits, *wmask, *written;
 } VFIOShadow;
 
-/* Read a running device's layout.  False with @errp set if it can't be read. */
+/*
+ * Read a running device's layout.  False with @errp set if it can't be read.
+ * Free what it refers to with vfio_layout_clear().
+ */
 bool vfio_layout_read(VFIOPCIDevice *vdev, VFIOLayout *layout, Error **errp);
+void vfio_layout_clear(VFIOLayout *layout);
 
 /*
  * False, with the first difference in @errp, if a device with layout @now and
@@ -44,14 +54,28 @@ bool vfio_layout_check(const VFIOLayout *was, const uint8_t *was_config,
                        const VFIOLayout *now, const uint8_t *now_config,
                        Error **errp);
 
+/* Read the config space of a running device; @to has @size bytes. */
+bool vfio_read_config_space(VFIOPCIDevice *vdev, uint8_t *to, uint32_t size,
+                            Error **errp);
+
 /* Copy the config space of a running device.  Free with vfio_shadow_free(). */
 bool vfio_shadow_read(VFIOPCIDevice *vdev, VFIOShadow *shadow, Error **errp);
 void vfio_shadow_free(VFIOShadow *shadow);
 
-/* The guest writes to config space, or resets its device. */
+/*
+ * The guest writes to config space, or resets its device: then it finds
+ * @initial where a function has defaults of its own.
+ */
 void vfio_shadow_write(VFIOShadow *shadow, uint32_t addr, uint32_t val,
                        int len);
-void vfio_shadow_reset(VFIOShadow *shadow);
+void vfio_shadow_reset(VFIOShadow *shadow, const uint8_t *initial);
+
+/* Take from a device's config space what its guest and its use left there. */
+void vfio_config_clean(uint8_t *config, uint32_t size, const uint8_t *initial);
+
+/* Offset of a capability, 0 if there is none.  Hostile chains end. */
+uint32_t vfio_find_cap(const uint8_t *config, uint32_t size, uint16_t id,
+                       bool extended);
 
 /*
  * Write what the guest had set up to a device that was just opened: only

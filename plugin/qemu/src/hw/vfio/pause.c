@@ -48,6 +48,7 @@
 #include "handover.h"
 #include "pause.h"
 #include "pause-config.h"
+#include "pause-identity.h"
 #include "pause-memory.h"
 
 /* Tries of an open that finds the device locked by its own reset */
@@ -177,7 +178,7 @@ bool vfio_paused_access(VFIODevice *vbasedev, unsigned region, bool write)
 
 void vfio_paused_reset(VFIOPCIDevice *vdev)
 {
-    vfio_shadow_reset(&vdev->pause->shadow);
+    vfio_shadow_reset(&vdev->pause->shadow, vdev->pdev.config);
 }
 
 /*
@@ -257,9 +258,7 @@ static bool vfio_pause_check(VFIOPCIDevice *vdev, Error **errp)
     const char *why = NULL;
     int i;
 
-    if (!DEVICE(vdev)->realized) {
-        why = "it is not realized";
-    } else if (vbasedev->mdev) {
+    if (vbasedev->mdev) {
         why = "it is a mediated device";
     } else if (vdev->pdev.failover_pair_id) {
         why = "it is half of a failover pair";
@@ -330,20 +329,27 @@ static void vfio_pause_quiesce(VFIOPCIDevice *vdev)
     vbasedev->paused = true;
 }
 
-static bool vfio_pause_begin(VFIOPCIDevice *vdev, Error **errp)
+static void vfio_pause_forget(VFIOPause *p)
+{
+    vfio_layout_clear(&p->layout);
+    vfio_shadow_free(&p->shadow);
+}
+
+/* What can fail in a pause */
+static bool vfio_pause_prepare(VFIOPCIDevice *vdev, Error **errp)
 {
     VFIOPause *p = vdev->pause;
     int ret;
 
-    if (!vfio_pause_check(vdev, errp) ||
-        !vfio_layout_read(vdev, &p->layout, errp) ||
+    if (!vfio_layout_read(vdev, &p->layout, errp) ||
         !vfio_shadow_read(vdev, &p->shadow, errp)) {
+        vfio_pause_forget(p);
         return false;
     }
     error_setg(&p->blocker, "VFIO device %s is paused", vdev->vbasedev.name);
     if (migrate_add_blocker_modes(&p->blocker, errp, MIG_MODE_ALL, -1)) {
         p->blocker = NULL;
-        vfio_shadow_free(&p->shadow);
+        vfio_pause_forget(p);
         return false;
     }
     /* or a balloon could discard memory that the resume must pin again */
@@ -351,10 +357,79 @@ static bool vfio_pause_begin(VFIOPCIDevice *vdev, Error **errp)
     if (ret) {
         error_setg_errno(errp, -ret, "Cannot set discarding of RAM broken");
         migrate_del_blocker(&p->blocker);
-        vfio_shadow_free(&p->shadow);
+        vfio_pause_forget(p);
+        return false;
+    }
+    return true;
+}
+
+static bool vfio_pause_begin(VFIOPCIDevice *vdev, Error **errp)
+{
+    if (!vfio_pause_check(vdev, errp) || !vfio_pause_prepare(vdev, errp)) {
         return false;
     }
     vfio_pause_quiesce(vdev);
+    return true;
+}
+
+static void vfio_pause_begun(VFIOPause *p, VfioPausedAccess access,
+                             uint32_t hold_ms)
+{
+    p->access = access;
+    p->hold_ms = hold_ms;
+    p->since = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    p->accesses = 0;
+    p->pauses++;
+}
+
+/* Let go of the host device while the VM runs. */
+static void vfio_pause_start(VFIOPCIDevice *vdev)
+{
+    vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSING, NULL);
+    object_ref(OBJECT(vdev));
+    qemu_coroutine_enter(qemu_coroutine_create(vfio_pause_co, vdev));
+}
+
+/*
+ * Starting paused
+ */
+
+bool vfio_pause_realize(VFIOPCIDevice *vdev, Error **errp)
+{
+    VFIOPause *p = vfio_pause_get(vdev);
+
+    if (!vfio_pause_prepare(vdev, errp)) {
+        return false;
+    }
+    vfio_shadow_reset(&p->shadow, vdev->pdev.config);
+    vdev->pci_aer = false;
+    vdev->vbasedev.paused = true;
+    return true;
+}
+
+bool vfio_pause_realized(VFIOPCIDevice *vdev, Error **errp)
+{
+    VFIODevice *vbasedev = &vdev->vbasedev;
+    VFIOPause *p = vfio_pause_get(vdev);
+
+    if (vbasedev->paused ? !vfio_pause_check(vdev, errp)
+                         : !vfio_pause_begin(vdev, errp)) {
+        return false;
+    }
+    vfio_pause_begun(p, vdev->paused_access, vdev->paused_hold_ms);
+    if (vdev->presented) {
+        vfio_bars_set_mapped(vdev, false);
+        vfio_identity_close(vdev);
+    } else if (DEVICE(vdev)->hotplugged) {
+        vfio_pause_start(vdev);
+        return true;
+    } else {
+        /* no guest runs that the reset of the device could hold up */
+        vfio_detach_device(vbasedev);
+        vbasedev->fd = -1;
+        vbasedev->hiod = NULL;
+    }
+    vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSED, NULL);
     return true;
 }
 
@@ -367,7 +442,7 @@ static void vfio_pause_over(VFIOPCIDevice *vdev)
         migrate_del_blocker(&p->blocker);
         ram_block_uncoordinated_discard_disable(false);
     }
-    vfio_shadow_free(&p->shadow);
+    vfio_pause_forget(p);
     qemu_cond_broadcast(&p->ended);
 }
 
@@ -385,6 +460,7 @@ void vfio_pause_finalize(VFIOPCIDevice *vdev)
 {
     VFIOPause *p = vdev->pause;
 
+    vfio_identity_close(vdev);
     if (!p) {
         return;
     }
@@ -571,7 +647,7 @@ static bool vfio_resume_interrupts(VFIOPCIDevice *vdev, Error **errp)
     return true;
 }
 
-/* The host device may lie elsewhere in its descriptor. */
+/* The host device may lie elsewhere in its descriptor, with another kernel. */
 static void vfio_resume_offsets(VFIOPCIDevice *vdev, const VFIOLayout *layout)
 {
     int i;
@@ -581,6 +657,9 @@ static void vfio_resume_offsets(VFIOPCIDevice *vdev, const VFIOLayout *layout)
     }
     vdev->rom_offset = layout->region_offset[VFIO_PCI_ROM_REGION_INDEX];
     vdev->config_offset = layout->region_offset[VFIO_PCI_CONFIG_REGION_INDEX];
+    if (vdev->msix) {
+        vdev->msix->noresize = layout->msix_noresize;
+    }
 }
 
 static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
@@ -596,6 +675,7 @@ static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
     vfio_resume_offsets(vdev, &layout);
     if (layout.config_size == p->layout.config_size &&
         !vfio_shadow_read(vdev, &now, errp)) {
+        vfio_layout_clear(&layout);
         return false;
     }
     same = vfio_layout_check(&p->layout, p->shadow.bits, &layout, now.bits,
@@ -605,6 +685,7 @@ static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
                       vdev->vbasedev.name);
     }
     vfio_shadow_free(&now);
+    vfio_layout_clear(&layout);
     return same;
 }
 
@@ -768,13 +849,11 @@ static void coroutine_fn vfio_resume_co(void *opaque)
  * QMP
  */
 
-static VFIOPCIDevice *vfio_pause_find(const char *id, VfioPauseState expected,
-                                      Error **errp)
+static VFIOPCIDevice *vfio_pause_find(const char *id, Error **errp)
 {
     Object *peripheral = object_resolve_path("/machine/peripheral", NULL);
     Object *obj = object_resolve_path_at(peripheral, id);
     VFIOPCIDevice *vdev;
-    VfioPauseState state;
 
     if (!obj) {
         error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found",
@@ -784,6 +863,22 @@ static VFIOPCIDevice *vfio_pause_find(const char *id, VfioPauseState expected,
     vdev = (VFIOPCIDevice *)object_dynamic_cast(obj, TYPE_VFIO_PCI);
     if (!vdev) {
         error_setg(errp, "Device '%s' is not a vfio-pci device", id);
+        return NULL;
+    }
+    if (!DEVICE(vdev)->realized) {
+        error_setg(errp, "Device '%s' is not realized", id);
+        return NULL;
+    }
+    return vdev;
+}
+
+static VFIOPCIDevice *vfio_pause_find_in(const char *id,
+                                         VfioPauseState expected, Error **errp)
+{
+    VFIOPCIDevice *vdev = vfio_pause_find(id, errp);
+    VfioPauseState state;
+
+    if (!vdev) {
         return NULL;
     }
     state = vdev->pause ? vdev->pause->state : VFIO_PAUSE_STATE_RUNNING;
@@ -798,7 +893,8 @@ static VFIOPCIDevice *vfio_pause_find(const char *id, VfioPauseState expected,
 void qmp_vfio_pause(const char *id, bool has_access, VfioPausedAccess access,
                     bool has_hold_ms, uint32_t hold_ms, Error **errp)
 {
-    VFIOPCIDevice *vdev = vfio_pause_find(id, VFIO_PAUSE_STATE_RUNNING, errp);
+    VFIOPCIDevice *vdev = vfio_pause_find_in(id, VFIO_PAUSE_STATE_RUNNING,
+                                             errp);
     VFIOPause *p;
 
     if (!vdev) {
@@ -808,14 +904,9 @@ void qmp_vfio_pause(const char *id, bool has_access, VfioPausedAccess access,
     if (!vfio_pause_begin(vdev, errp)) {
         return;
     }
-    p->access = has_access ? access : vdev->paused_access;
-    p->hold_ms = has_hold_ms ? hold_ms : vdev->paused_hold_ms;
-    p->since = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    p->accesses = 0;
-    p->pauses++;
-    vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSING, NULL);
-    object_ref(OBJECT(vdev));
-    qemu_coroutine_enter(qemu_coroutine_create(vfio_pause_co, vdev));
+    vfio_pause_begun(p, has_access ? access : vdev->paused_access,
+                     has_hold_ms ? hold_ms : vdev->paused_hold_ms);
+    vfio_pause_start(vdev);
 }
 
 /* A sysfs path, from a path or a PCI address */
@@ -840,7 +931,7 @@ static char *vfio_host_device_path(const char *host_device, Error **errp)
 void qmp_vfio_resume(const char *id, const char *host_device, const char *fd,
                      bool has_signal, VfioResumeSignal signal, Error **errp)
 {
-    VFIOPCIDevice *vdev = vfio_pause_find(id, VFIO_PAUSE_STATE_PAUSED, errp);
+    VFIOPCIDevice *vdev = vfio_pause_find_in(id, VFIO_PAUSE_STATE_PAUSED, errp);
     g_autofree char *sysfsdev = NULL;
     VFIOResume *r;
     int host_fd = -1;
@@ -850,6 +941,12 @@ void qmp_vfio_resume(const char *id, const char *host_device, const char *fd,
     }
     if (has_signal && signal != VFIO_RESUME_SIGNAL_NONE &&
         !vfio_resume_port(vdev, errp)) {
+        return;
+    }
+    if (!host_device && !vdev->vbasedev.sysfsdev &&
+        !(fd && vdev->vbasedev.iommufd)) {
+        error_setg(errp, "Device '%s' has had no host device that is known: "
+                   "pass 'host-device'", id);
         return;
     }
     if (host_device) {
@@ -911,4 +1008,31 @@ VfioPauseInfoList *qmp_query_vfio_pause(Error **errp)
 
     object_child_foreach_recursive(qdev_get_machine(), vfio_pause_query, &tail);
     return list;
+}
+
+VfioIdentity *qmp_query_vfio_identity(const char *id, Error **errp)
+{
+    VFIOPCIDevice *vdev = vfio_pause_find(id, errp);
+    VFIOLayout layout = { };
+    g_autofree uint8_t *config = NULL;
+    VfioIdentity *info = NULL;
+    bool paused;
+
+    if (!vdev) {
+        return NULL;
+    }
+    paused = vdev->vbasedev.paused;
+    config = g_malloc0(vdev->config_size + 4);
+    if (paused) {
+        memcpy(config, vdev->pause->shadow.bits, vdev->config_size);
+    } else if (!vfio_layout_read(vdev, &layout, errp) ||
+               !vfio_read_config_space(vdev, config, vdev->config_size, errp)) {
+        vfio_layout_clear(&layout);
+        return NULL;
+    }
+    vfio_config_clean(config, vdev->config_size, vdev->pdev.config);
+    info = vfio_identity_describe(paused ? &vdev->pause->layout : &layout,
+                                  config);
+    vfio_layout_clear(&layout);
+    return info;
 }

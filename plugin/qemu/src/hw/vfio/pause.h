@@ -29,6 +29,22 @@ bool vfio_paused_access(VFIODevice *vbasedev, unsigned region, bool write);
 /* The guest's device was reset while paused. */
 void vfio_paused_reset(VFIOPCIDevice *vdev);
 
+/*
+ * Starting paused.  With an identity, vfio_identity_open() takes the place of
+ * opening the host device, vfio_pause_realize() comes before anything else
+ * that uses the device, and the config space it reads is the identity's.
+ * vfio_pause_realized() is the end of a realize in any case.
+ */
+bool vfio_identity_open(VFIOPCIDevice *vdev, Error **errp);
+void vfio_identity_close(VFIOPCIDevice *vdev);
+uint64_t vfio_identity_rom_size(VFIOPCIDevice *vdev);
+bool vfio_pause_realize(VFIOPCIDevice *vdev, Error **errp);
+bool vfio_pause_realized(VFIOPCIDevice *vdev, Error **errp);
+
+/* As pread(), at an offset in config space */
+ssize_t vfio_pci_config_pread(VFIOPCIDevice *vdev, void *to, size_t len,
+                              off_t offset);
+
 /* The guest's device goes away, in whatever state. */
 void vfio_pause_exit(VFIOPCIDevice *vdev);
 void vfio_pause_finalize(VFIOPCIDevice *vdev);

@@ -174,6 +174,14 @@ static bool keep_event(QTestState *s, const char *name, QDict *event,
     return true;
 }
 
+void ecfg_enable(PauseTest *t)
+{
+    qtest_outl(t->qts, 0xcf8, 0x80000064);
+    qtest_outl(t->qts, 0xcfc, 0);
+    qtest_outl(t->qts, 0xcf8, 0x80000060);
+    qtest_outl(t->qts, 0xcfc, MMCFG | 1);
+}
+
 void pause_start(PauseTest *t, const char *device_options)
 {
     g_autofree char *bios = g_strdup_printf("%s/bios", t->dir);
@@ -188,13 +196,17 @@ void pause_start(PauseTest *t, const char *device_options)
     if (t->iommufd) {
         g_string_append(args, " -object iommufd,id=iommufd0");
     }
+    for (i = 0; i < t->devices + t->free_ports; i++) {
+        g_string_append_printf(args,
+            " -device pcie-root-port,id=rp%d,addr=0x%x,chassis=%d,slot=%d", i,
+            PORT_SLOT + i, i + 1, i + 1);
+    }
     for (i = 0; i < t->devices; i++) {
         g_autofree char *path = host_path(t, i);
 
         g_string_append_printf(args,
-            " -device pcie-root-port,id=rp%d,addr=0x%x,chassis=%d,slot=%d"
-            " -device vfio-pci,id=d%d,bus=rp%d,sysfsdev=%s%s%s", i,
-            PORT_SLOT + i, i + 1, i + 1, i, i, path,
+            " -device vfio-pci,id=d%d,bus=rp%d%s%s%s%s", i, i,
+            t->hostless ? "" : ",sysfsdev=", t->hostless ? "" : path,
             t->iommufd ? ",iommufd=iommufd0" : "", device_options ?: "");
     }
     if (t->options) {
@@ -204,12 +216,7 @@ void pause_start(PauseTest *t, const char *device_options)
     t->qts = qtest_init_with_env("VFIO_PAUSE_QEMU", args->str, true);
     qtest_qmp_set_event_callback(t->qts, keep_event, t);
     g_string_free(args, true);
-
-    /* MMCONFIG, for extended config space */
-    qtest_outl(t->qts, 0xcf8, 0x80000064);
-    qtest_outl(t->qts, 0xcfc, 0);
-    qtest_outl(t->qts, 0xcf8, 0x80000060);
-    qtest_outl(t->qts, 0xcfc, MMCFG | 1);
+    ecfg_enable(t);
 }
 
 PauseTest *pause_started(bool iommufd, int devices)

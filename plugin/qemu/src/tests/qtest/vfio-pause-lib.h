@@ -22,6 +22,8 @@ typedef struct PauseTest {
     char *dir;
     bool iommufd;
     int devices;
+    int free_ports;     /* root ports after those of the devices */
+    bool hostless;      /* no host device is given when QEMU starts */
     const char *options;    /* more of QEMU's command line */
     bool quits_early;   /* with work going on, whose memory is not freed */
     GQueue events;      /* that came while another one was waited for */
@@ -51,6 +53,7 @@ uint32_t cfg_read(PauseTest *t, int n, int off, int len);
 void cfg_write(PauseTest *t, int n, int off, uint32_t val, int len);
 uint32_t ecfg_read(PauseTest *t, int n, int off);
 void ecfg_write(PauseTest *t, int n, int off, uint32_t val);
+void ecfg_enable(PauseTest *t);    /* once more after a reset */
 void port_write(PauseTest *t, int n, int off, uint32_t val, int len);
 uint32_t port_read(PauseTest *t, int n, int off, int len);
 uint64_t bar(int n, int nr);
@@ -58,6 +61,9 @@ void vector_set(PauseTest *t, int n, int vector, bool masked);
 void guest_setup(PauseTest *t, int n);
 void guest_unplugs(PauseTest *t, int n);
 void guest_plugs(PauseTest *t, int n);
+
+/* Remove device d0, with the guest's help */
+void device_del(PauseTest *t);
 
 /* True if signalling a vector's eventfd reached the guest's memory. */
 bool guest_gets_vector(PauseTest *t, int n, int vector);
@@ -106,6 +112,8 @@ void assert_running(PauseTest *t, int n);
 void add_case(const char *name, void (*func)(PauseTest *t), int devices);
 void add_access_cases(void);
 void add_failure_cases(void);
+void add_identity_cases(void);
+void add_identity_file_cases(void);
 void add_life_cases(void);
 void add_memory_cases(void);
 void add_resume_cases(void);

@@ -10,7 +10,7 @@
 #include "qemu/osdep.h"
 #include "vfio-pause-lib.h"
 
-static void del(PauseTest *t)
+void device_del(PauseTest *t)
 {
     QDict *event;
 
@@ -53,14 +53,14 @@ static void test_del_running(PauseTest *t)
 {
     pause_ok(t, 0);
     resume_ok(t, 0);
-    del(t);
+    device_del(t);
     assert_gone(t);
 }
 
 static void test_del_paused(PauseTest *t)
 {
     pause_ok(t, 0);
-    del(t);
+    device_del(t);
     assert_gone(t);
 }
 
@@ -68,7 +68,7 @@ static void test_del_pausing(PauseTest *t)
 {
     t->fv->device[0].close_ms = 300;
     pause_begin(t, 0);
-    del(t);
+    device_del(t);
     assert_gone(t);
 }
 
@@ -77,7 +77,7 @@ static void test_del_resuming(PauseTest *t)
     pause_ok(t, 0);
     t->fv->device[0].open_ms = 300;
     resume_begin(t, 0);
-    del(t);
+    device_del(t);
     assert_gone(t);
 }
 
@@ -87,7 +87,7 @@ static void test_del_unblocks(PauseTest *t)
     QDict *response;
 
     pause_ok(t, 0);
-    del(t);
+    device_del(t);
     response = qtest_qmp(t->qts, "{ 'execute': 'query-migrate' }");
     g_assert_false(qdict_haskey(qdict_get_qdict(response, "return"),
                                 "blocked-reasons"));

@@ -6,8 +6,9 @@
  * The other cases are in vfio-pause-access.c (the guest meets a paused
  * device), vfio-pause-resume.c (with which host device it goes on),
  * vfio-pause-life.c (what else happens to QEMU or the device meanwhile),
- * vfio-pause-memory.c (the guest's memory) and vfio-pause-failure.c.  All run
- * with groups and with iommufd.
+ * vfio-pause-memory.c (the guest's memory), vfio-pause-failure.c,
+ * vfio-pause-identity.c (devices that start paused) and
+ * vfio-pause-identity-file.c.  All run with groups and with iommufd.
  */
 
 #include "qemu/osdep.h"
@@ -132,7 +133,7 @@ static void test_schema(PauseTest *t)
 {
     static const char *const wanted[] = {
         "vfio-pause", "vfio-resume", "query-vfio-pause", "VFIO_PAUSE_STATE",
-        "VFIO_PAUSED_ACCESS"
+        "VFIO_PAUSED_ACCESS", "query-vfio-identity"
     };
     QDict *response = qtest_qmp(t->qts, "{ 'execute': 'query-qmp-schema' }");
     const QListEntry *entry;
@@ -145,7 +146,7 @@ static void test_schema(PauseTest *t)
             found |= !strcmp(qdict_get_str(info, "name"), wanted[i]) << i;
         }
     }
-    g_assert_cmphex(found, ==, 0x1f);
+    g_assert_cmphex(found, ==, 0x3f);
     qobject_unref(response);
 }
 
@@ -247,5 +248,7 @@ int main(int argc, char **argv)
     add_life_cases();
     add_memory_cases();
     add_failure_cases();
+    add_identity_cases();
+    add_identity_file_cases();
     return g_test_run();
 }
