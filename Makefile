@@ -20,6 +20,7 @@ VERSION := 0.1.0
 Q := $(if $(V),,@)
 say := @$(if $(V),true,echo ' ')
 FLAVOUR := $(if $(SANITIZE),-sanitize)$(if $(COVERAGE),-coverage)
+.DEFAULT_GOAL := all
 B := build$(FLAVOUR:-%=/%)
 O := $(B)/obj
 
@@ -100,6 +101,7 @@ LIB_SOURCES := \
 	plugin/qmp.c \
 	plugin/reconf.c \
 	plugin/reconf-guests.c \
+	plugin/reconf-jobs.c \
 	plugin/reconf-journal.c \
 	plugin/release.c \
 	plugin/render.c \

@@ -206,6 +206,13 @@ static gboolean look_once(Guest *guest, GError **error)
     return infos != NULL && lasts;
 }
 
+static gboolean is_starting(const VfReconfOwner *owner, GError **error)
+{
+    g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                "domain '%s' is starting" VF_REMEDY "try again once it runs", owner->domain);
+    return FALSE;
+}
+
 static gboolean look(Guest *guest, GError **error)
 {
     const VfReconfOwner *owner = first_owner(guest);
@@ -213,8 +220,18 @@ static gboolean look(Guest *guest, GError **error)
     g_autoptr(GError) cause = NULL;
 
     g_clear_pointer(&guest->qmp, vf_qmp_free);
+    if (owner->presence == VF_PRESENCE_NONE)
+        return TRUE;
     if (owner->socket != NULL)
         guest->qmp = vf_qmp_connect(owner->socket, owner->domain, deadline, &cause);
+    while (owner->presence == VF_PRESENCE_STARTING && !guest->qmp &&
+           g_error_matches(cause, VF_ERROR, VF_ERROR_NOT_FOUND)) {
+        if (g_get_monotonic_time() > deadline)
+            return is_starting(owner, error);
+        g_clear_error(&cause);
+        g_usleep(LOOK_AGAIN_US);
+        guest->qmp = vf_qmp_connect(owner->socket, owner->domain, deadline, &cause);
+    }
     if (owner->socket == NULL || g_error_matches(cause, VF_ERROR, VF_ERROR_NOT_FOUND))
         return is_gone(guest, error);
     if (cause == NULL && vf_pause_supported(guest->qmp, deadline, &cause))

@@ -97,12 +97,13 @@ static json_t *owner_json(const VfReconfOwner *owner)
 {
     char address[VF_PCIADDR_BUFSIZE];
 
-    return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:i, s:s, s:b, s:o, s:o, s:b}", "uuid",
+    return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:i, s:s, s:b, s:o, s:o, s:b, s:b}", "uuid",
                      owner->uuid, "domain", owner->domain, "device", owner->device, "pool",
                      owner->pool, "socket", owner->socket, "index", owner->index, "address",
                      vf_pciaddr_format(&owner->address, address), "keep-link", owner->keep_link,
                      "before", settings_json(&owner->before), "after", settings_json(&owner->after),
-                     "stays-paused", owner->stays_paused);
+                     "stays-paused", owner->stays_paused, "absent",
+                     owner->presence == VF_PRESENCE_NONE);
 }
 
 static char *reconf_text(const VfReconf *reconf)
@@ -188,13 +189,14 @@ static gboolean read_settings(json_t *json, VfSettings *settings)
 static gboolean read_owner(VfReconf *reconf, json_t *json)
 {
     const char *uuid, *device, *domain = NULL, *pool = NULL, *socket = NULL, *address;
-    int index, keep_link, stays_paused;
+    int index, keep_link, stays_paused, absent;
     json_t *before, *after;
 
-    if (json_unpack(json, "{s:s, s?s, s:s, s?s, s?s, s:i, s:s, s:b, s:o, s:o, s:b !}", "uuid",
+    if (json_unpack(json, "{s:s, s?s, s:s, s?s, s?s, s:i, s:s, s:b, s:o, s:o, s:b, s:b !}", "uuid",
                     &uuid, "domain", &domain, "device", &device, "pool", &pool, "socket", &socket,
                     "index", &index, "address", &address, "keep-link", &keep_link, "before",
-                    &before, "after", &after, "stays-paused", &stays_paused) != 0 ||
+                    &before, "after", &after, "stays-paused", &stays_paused, "absent",
+                    &absent) != 0 ||
         index < 0)
         return FALSE;
     VfReconfOwner *owner = vf_reconf_add(reconf, uuid, device, index);
@@ -203,6 +205,7 @@ static gboolean read_owner(VfReconf *reconf, json_t *json)
     owner->socket = g_strdup(socket);
     owner->keep_link = keep_link;
     owner->stays_paused = stays_paused;
+    owner->presence = absent ? VF_PRESENCE_NONE : VF_PRESENCE_RUNNING;
     return vf_pciaddr_parse(address, &owner->address) && read_settings(before, &owner->before) &&
            read_settings(after, &owner->after);
 }

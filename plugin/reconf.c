@@ -216,7 +216,7 @@ static gboolean ready_member(Run *run, VfMember *member, GError **error)
     if (!vf_provision_prepare(&provision, error) ||
         !check_address(owner, &provision.address, error))
         return FALSE;
-    if (!owner->stays_paused) {
+    if (!owner->stays_paused && member->state == VF_PAUSE_PAUSED) {
         member->group = vf_fence_acquire_vf(run->host->root, &provision.address, error);
         if (member->group == NULL)
             return FALSE;
@@ -225,12 +225,21 @@ static gboolean ready_member(Run *run, VfMember *member, GError **error)
     return TRUE;
 }
 
+// A function that has to be made ready: its guest is paused, or has yet to start.
+static gboolean is_ours(const Run *run, const VfMember *member)
+{
+    const VfReconfOwner *owner = member->owner;
+
+    return owner->presence == VF_PRESENCE_NONE ? owner->index < wanted(run)
+                                               : member->state == VF_PAUSE_PAUSED;
+}
+
 static gboolean ready_all(Run *run, GError **error)
 {
     for (guint i = 0; i < vf_guests_count(run->guests); i++) {
         VfMember *member = vf_guests_member(run->guests, i);
 
-        if (member->state == VF_PAUSE_PAUSED && !ready_member(run, member, error)) {
+        if (is_ours(run, member) && !ready_member(run, member, error)) {
             g_prefix_error(error, "domain '%s', device '%s': ", member->owner->domain,
                            member->owner->device);
             return FALSE;

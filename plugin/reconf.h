@@ -24,6 +24,13 @@ typedef enum {
     VF_RECONF_UNDOING,    // as DISRUPTIVE, on the way back to `from`
 } VfReconfPhase;
 
+// Whether there is a QEMU that has the function.
+typedef enum {
+    VF_PRESENCE_RUNNING,  // unless the guest has ended
+    VF_PRESENCE_STARTING, // in a moment: its monitor is waited for
+    VF_PRESENCE_NONE,     // not yet: the function is only made ready again
+} VfPresence;
+
 // One function that a guest has.
 typedef struct {
     char *uuid, *domain, *device; // its lease; the domain's name is for messages
@@ -32,6 +39,7 @@ typedef struct {
     guint index;       // of the VF
     VfPciAddr address; // where it is, and must be again: libvirt cannot be told of another place
     gboolean keep_link;
+    VfPresence presence;
     VfSettings before, after; // what it gets with the old and with the new configuration
     gboolean stays_paused;    // somebody had paused it before
 } VfReconfOwner;

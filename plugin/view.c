@@ -240,6 +240,19 @@ static void append_text(GString *out, const char *text)
     vf_json_append(out, "%s", text);
 }
 
+static void append_stuck(GString *out, const VfDaemon *daemon)
+{
+    GHashTableIter iter;
+    gpointer pf, reason;
+
+    g_hash_table_iter_init(&iter, daemon->stuck);
+    while (g_hash_table_iter_next(&iter, &pf, &reason)) {
+        g_autofree char *text = g_strdup_printf("%s: %s", (char *)pf, (char *)reason);
+
+        append_text(out, text);
+    }
+}
+
 static void append_problems(GString *out, const VfDaemon *daemon)
 {
     append_text(out, daemon->config_error);
@@ -248,6 +261,7 @@ static void append_problems(GString *out, const VfDaemon *daemon)
     append_text(out, daemon->assignments_error);
     for (guint i = 0; i < daemon->orphans->len; i++)
         append_text(out, ((VfOrphan *)g_ptr_array_index(daemon->orphans, i))->problem);
+    append_stuck(out, daemon);
     for (guint p = 0; p < daemon->inventory->pools->len; p++)
         append_text(out, vf_daemon_pool(daemon, p)->problem);
     for (guint i = 0; i < daemon->inventory->pfs->len; i++)

@@ -20,6 +20,7 @@
 #include "lifecycle.h"
 #include "log.h"
 #include "nodedev.h"
+#include "reconf-jobs.h"
 #include "routes.h"
 #include "server.h"
 #include "virconn.h"
@@ -234,6 +235,7 @@ static gboolean on_reload(gpointer data)
 
 static gboolean recheck(gpointer data)
 {
+    vf_reconf_recover_all(data);
     vf_lifecycle_recover(data);
     vf_lifecycle_recheck_quarantine(data);
     return G_SOURCE_CONTINUE;
@@ -276,6 +278,7 @@ static gboolean serve(const Options *options, GError **error)
     if (server == NULL)
         return FALSE;
     make_qmp_dir(daemon);
+    vf_reconf_recover_all(daemon);
     vf_lifecycle_recover(daemon);
     self.loop = g_main_loop_new(NULL, FALSE);
     g_unix_signal_add(SIGTERM, on_stop, &self);

@@ -6,6 +6,7 @@
 #include "work.h"
 
 #include "error.h"
+#include "reconf-jobs.h"
 #include "sriov.h"
 
 // TRUE when the lease's function is, or may be, in use by another domain than `uuid`. Of that
@@ -16,6 +17,20 @@ static gboolean is_owner(const VfLease *lease, const char *uuid)
     if (lease->state == VF_LEASE_RESERVED)
         return FALSE;
     return lease->state != VF_LEASE_PREPARING || g_strcmp0(lease->uuid, uuid) != 0;
+}
+
+// Under its pool's policy `grow`, a PF whose VFs have owners gets more by a reconf, for a domain
+// that starts and for nothing else.
+static void plan_growth(VfWork *work)
+{
+    const VfProvision *p = work->provision;
+    guint pool, vfs = vf_sriov_count(p->root, &p->pf);
+    const VfInvPool *known = vf_inventory_pool(work->daemon->inventory, p->pool, &pool);
+    gboolean starts = work->run == vf_provision_prepare && *p->domain != '\0';
+
+    if (starts && !p->may_recreate && vfs > 0 && vfs < p->count && known != NULL &&
+        known->config->growth == VF_GROWTH_GROW)
+        work->reconf = vf_reconf_plan(work->daemon, &p->pf, p->count, p->domain);
 }
 
 static void begin(gpointer data)
@@ -35,6 +50,7 @@ static void begin(gpointer data)
         if (is_owner(lease, p->domain))
             p->may_recreate = FALSE;
     }
+    plan_growth(work);
 }
 
 static void run(gpointer data)
@@ -43,6 +59,12 @@ static void run(gpointer data)
     VfProvision *p = work->provision;
     char expected[VF_PCIADDR_BUFSIZE], found[VF_PCIADDR_BUFSIZE];
 
+    if (!vf_reconf_is_over(work->daemon->options.run_dir, &p->pf, &work->error))
+        return;
+    if (work->reconf != NULL && !vf_reconf_do(work->reconf, &work->daemon->options, &work->error)) {
+        g_prefix_error(&work->error, "pool '%s' cannot grow: ", p->pool);
+        return;
+    }
     if (!work->run(p, &work->error)) {
         work->held = g_error_matches(work->error, VF_ERROR, VF_ERROR_BUSY) &&
                      vf_sriov_address(p->root, &p->pf, p->index, &p->address) &&
@@ -63,6 +85,7 @@ static void done(gpointer data)
 
     work->done(work, work->error, work->data);
     g_clear_error(&work->error);
+    g_clear_pointer(&work->reconf, vf_reconf_free);
     vf_provision_free(work->provision);
     g_free(work);
 }

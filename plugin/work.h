@@ -8,6 +8,7 @@
 
 #include "daemon.h"
 #include "provision.h"
+#include "reconf.h"
 
 typedef struct VfWork VfWork;
 typedef void (*VfWorkDone)(VfWork *work, const GError *error, gpointer data);
@@ -17,6 +18,7 @@ struct VfWork {
     VfProvision *provision;
     gboolean has_expected;
     VfPciAddr expected; // address that the domain's XML names
+    VfReconf *reconf;   // how the PF gets more VFs under its owners, NULL = it may not, or need not
     gboolean held;      // out: the function is open in somebody's hands
     gboolean (*run)(VfProvision *, GError **);
     VfWorkDone done;

@@ -39,7 +39,8 @@ UNIT_NAMES := \
 BATS_PROGRAMS := \
 	$(B)/tests/50-virtfn-quick \
 	$(B)/tests/fakekernel.so \
-	$(B)/tests/peer
+	$(B)/tests/peer \
+	$(B)/tests/qemu
 
 BENCH_PROGRAMS := \
 	$(B)/bench/decide \
@@ -57,6 +58,11 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 # A QEMU to talk to.
 $(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf: \
 	$(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o
+
+$(B)/tests/qemu: $(O)/tests/lib/qemu.o $(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o $(LIB)
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
 
 # Prepared answers of an HTTP peer, for the tests of the command.
 $(B)/tests/peer: tests/lib/peer.c

@@ -116,7 +116,7 @@ live() {
     echo "*/reset 700" >"$ROOT/.delay"
     hook release g1 "net0@uplink=${VFS[0]}" &
     local waiting=$!
-    until [[ $(leases) == *releasing* ]]; do sleep 0.01; done
+    await_releasing
     restart_daemon
     wait $waiting
     equal "$(leases)" ""
@@ -129,7 +129,7 @@ live() {
     echo "*/reset 300" >"$ROOT/.delay"
     hook release g1 "net0@uplink=${VFS[0]}" &
     local waiting=$!
-    until [[ $(leases) == *releasing* ]]; do sleep 0.01; done
+    await_releasing
     kill -9 "$DAEMON" $waiting
     wait "$DAEMON" $waiting || true
     start_daemon

@@ -145,6 +145,18 @@ leases() {
     ask /v1/leases '.leases[] | "\(.domain.name)/\(.device) \(.pool)#\(.index) \(.state)"' | sort
 }
 
+# await_releasing: until a lease is being released. The test has to delay the reset (.delay) for
+# longer than a busy machine takes to look.
+await_releasing() {
+    for _ in {1..200}; do
+        [[ $(leases) != *releasing* ]] || return 0
+        sleep 0.01
+    done
+    echo "nothing is being released:"
+    leases
+    return 1
+}
+
 # function_state POOL INDEX
 function_state() {
     ask "/v1/functions?pool=$1" ".functions[] | select(.index == $2) | .state"

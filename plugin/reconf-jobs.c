@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Who owns what of a PF, for a reconf; and the lane jobs that end open ones. A prepare that grows
+// its PF runs its reconf in its own lane job (work.c), so that whoever comes next finds it done.
+
+#include "reconf-jobs.h"
+
+#include <string.h>
+
+#include "domains.h"
+#include "error.h"
+#include "log.h"
+#include "sriov.h"
+
+// Within the ten seconds that a hook waits, numvfs included.
+#define PAUSE_MS 4000
+#define RESUME_MS 8000
+// Nobody waits for these.
+#define RECOVER_MS 30000
+
+static char *journals_of(const char *run_dir)
+{
+    return g_build_filename(run_dir, "reconf", NULL);
+}
+
+// ---- planning
+
+static void add_owner(const VfDaemon *daemon, VfReconf *reconf, const VfLease *lease,
+                      const VfSlot *slot)
+{
+    VfReconfOwner *owner = vf_reconf_add(reconf, lease->uuid, lease->device, slot->index);
+    g_autofree char *name = g_strconcat(lease->uuid, ".sock", NULL);
+
+    owner->domain = g_strdup(vf_lease_holder(lease));
+    owner->pool = g_strdup(vf_daemon_pool(daemon, lease->pool)->config->name);
+    owner->keep_link = slot->pf->keep_link;
+    // Of a domain that is only being prepared, the function may be ready and nobody has it yet.
+    if (lease->state == VF_LEASE_PREPARING)
+        owner->presence = VF_PRESENCE_NONE;
+    else
+        owner->presence =
+            lease->state == VF_LEASE_READY ? VF_PRESENCE_STARTING : VF_PRESENCE_RUNNING;
+    owner->socket = g_build_filename(daemon->qmp_dir, name, NULL);
+    vf_inventory_address(slot, &owner->address);
+    vf_settings_merge(&owner->before, &lease->settings, &lease->settings);
+    vf_settings_merge(&owner->after, &lease->settings, &lease->settings);
+}
+
+VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
+                         const char *starting)
+{
+    VfReconf *reconf = vf_reconf_new(pf, vf_sriov_count(daemon->options.root, pf), count);
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
+
+    for (guint i = 0; i < leases->len; i++) {
+        const VfLease *lease = g_ptr_array_index(leases, i);
+        const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
+
+        if (!vf_pciaddr_equal(&slot->pf->pci.address, pf) || lease->state == VF_LEASE_RESERVED ||
+            lease->state == VF_LEASE_RELEASING ||
+            strcmp(lease->uuid, starting != NULL ? starting : "") == 0)
+            continue;
+        add_owner(daemon, reconf, lease, slot);
+        const VfSettings *profile = &vf_daemon_pool(daemon, lease->pool)->config->settings;
+        vf_settings_clear(&reconf->before);
+        vf_settings_clear(&reconf->after);
+        vf_settings_merge(&reconf->before, profile, profile);
+        vf_settings_merge(&reconf->after, profile, profile);
+    }
+    return reconf;
+}
+
+// ---- running
+
+static void log_outcome(const VfReconf *reconf, VfReconfOutcome outcome, const VfReconfTimes *times,
+                        const GError *error)
+{
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    vf_pciaddr_format(&reconf->pf, pf);
+    if (outcome == VF_RECONF_DONE)
+        vf_log(G_LOG_LEVEL_MESSAGE, NULL, pf,
+               "%s: %u VFs instead of %u, under %u functions in use; the longest was away for "
+               "%" G_GINT64_FORMAT " ms",
+               pf, reconf->to, reconf->from, reconf->owners->len,
+               times->outage / G_TIME_SPAN_MILLISECOND);
+    else
+        vf_log(G_LOG_LEVEL_WARNING, NULL, pf, "%s: its reconf %s: %s", pf,
+               outcome == VF_RECONF_UNDONE ? "was undone" : "is stuck", error->message);
+}
+
+gboolean vf_reconf_do(VfReconf *reconf, const VfDaemonOptions *options, GError **error)
+{
+    g_autofree char *journals = journals_of(options->run_dir);
+    VfReconfHost host = {.root = options->root,
+                         .helper = options->helper,
+                         .journals = journals,
+                         .pause_ms = PAUSE_MS,
+                         .resume_ms = RESUME_MS};
+    VfReconfTimes times;
+    GError *cause = NULL;
+    VfReconfOutcome outcome = vf_reconf_run(reconf, &host, &times, &cause);
+
+    log_outcome(reconf, outcome, &times, cause);
+    if (outcome == VF_RECONF_DONE)
+        return TRUE;
+    g_propagate_error(error, cause);
+    return FALSE;
+}
+
+gboolean vf_reconf_is_over(const char *run_dir, const VfPciAddr *pf, GError **error)
+{
+    g_autofree char *journals = journals_of(run_dir);
+    g_autoptr(GArray) open = vf_reconf_open(journals);
+    char address[VF_PCIADDR_BUFSIZE];
+
+    for (guint i = 0; i < open->len; i++) {
+        if (!vf_pciaddr_equal(&g_array_index(open, VfPciAddr, i), pf))
+            continue;
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "%s: its last reconf has not ended" VF_REMEDY
+                    "'virtfn status' says why; it is tried again by itself",
+                    vf_pciaddr_format(pf, address));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+// ---- open journals
+
+typedef struct {
+    VfDaemon *daemon;
+    const char *root, *helper;
+    char *journals;
+    VfPciAddr pf;
+    GError *error;
+} Recovery;
+
+static void recovery_run(gpointer data)
+{
+    Recovery *recovery = data;
+    g_autoptr(VfReconf) reconf =
+        vf_reconf_load(recovery->journals, &recovery->pf, &recovery->error);
+    VfReconfHost host = {.root = recovery->root,
+                         .helper = recovery->helper,
+                         .journals = recovery->journals,
+                         .pause_ms = RECOVER_MS,
+                         .resume_ms = RECOVER_MS};
+    g_autoptr(GError) cause = NULL;
+
+    if (reconf == NULL)
+        return;
+    if (vf_reconf_recover(reconf, &host, &cause) == VF_RECONF_STUCK)
+        recovery->error = g_steal_pointer(&cause);
+}
+
+static void recovery_done(gpointer data)
+{
+    Recovery *recovery = data;
+    VfDaemon *daemon = recovery->daemon;
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    vf_pciaddr_format(&recovery->pf, pf);
+    if (recovery->error != NULL) {
+        vf_log(G_LOG_LEVEL_WARNING, NULL, pf, "%s: %s", pf, recovery->error->message);
+        g_hash_table_replace(daemon->stuck, g_strdup(pf), g_strdup(recovery->error->message));
+    } else {
+        vf_log(G_LOG_LEVEL_MESSAGE, NULL, pf, "%s: a reconf that was cut short has ended", pf);
+        g_hash_table_remove(daemon->stuck, pf);
+    }
+    if (vf_daemon_refresh(daemon))
+        vf_domains_resync(daemon);
+    g_clear_error(&recovery->error);
+    g_free(recovery->journals);
+    g_free(recovery);
+}
+
+void vf_reconf_recover_all(VfDaemon *daemon)
+{
+    g_autofree char *journals = journals_of(daemon->options.run_dir);
+    g_autoptr(GArray) open = vf_reconf_open(journals);
+
+    // A lane that works on a reconf has its journal open: look again when all is quiet.
+    if (vf_lanes_busy(daemon->lanes) > 0)
+        return;
+    for (guint i = 0; i < open->len; i++) {
+        Recovery *recovery = g_new0(Recovery, 1);
+        VfLaneJob job = {NULL, recovery_run, recovery_done, recovery};
+
+        recovery->daemon = daemon;
+        recovery->root = daemon->options.root;
+        recovery->helper = daemon->options.helper;
+        recovery->journals = g_strdup(journals);
+        recovery->pf = g_array_index(open, VfPciAddr, i);
+        vf_lanes_submit(daemon->lanes, &recovery->pf, &job);
+    }
+}

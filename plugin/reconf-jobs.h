@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Reconfs as the daemon's: from leases to a plan, and journals that a killed or stuck one left.
+// Main thread, but for vf_reconf_do().
+
+#pragma once
+
+#include <glib.h>
+
+#include "daemon.h"
+#include "reconf.h"
+
+// What a PF's change to `count` VFs means for the leases as they are now. `starting`: UUID of the
+// domain whose start wants it, whose own functions are readied after it; NULL = none.
+VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
+                         const char *starting);
+
+// Runs a plan; worker thread, in the PF's lane. The options are those of the daemon it was planned
+// by. Errors as vf_reconf_run(); a reconf that was undone is one.
+gboolean vf_reconf_do(VfReconf *reconf, const VfDaemonOptions *options, GError **error);
+
+// VF_ERROR_STATE when the last reconf of this PF has not ended: its functions are not to be
+// touched. Any thread.
+gboolean vf_reconf_is_over(const char *run_dir, const VfPciAddr *pf, GError **error);
+
+// Ends every reconf that is open and that no lane works on: at start, before anything else, and now
+// and then for those that got stuck.
+void vf_reconf_recover_all(VfDaemon *daemon);

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A guest's QEMU for tests of the daemon: serves a monitor with devices whose VFIO groups it has
+// open, and ends when its standard input does.
+//
+//     qemu SOCKET ROOT ID=ADDRESS...        prints "ready", then at each line it reads the devices:
+//                                           "ID STATE", and "end"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io.h"
+#include "qmp-peer.h"
+
+static void add(QmpPeer *peer, const char *root, const char *id, const char *address)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *link = vf_path(root, "/sys/bus/pci/devices/%s/iommu_group", address);
+    g_autofree char *group = vf_io_link_name(link, &error);
+    g_autofree char *node = vf_path(root, "/dev/vfio/%s", group != NULL ? group : "none");
+    int fd = open(node, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        g_error("%s: %m", node);
+    qmp_peer_add(peer, id, address);
+    qmp_peer_hold(peer, id, fd);
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char **ids = g_new0(char *, argc);
+    char line[80];
+
+    if (argc < 3)
+        g_error("usage: qemu SOCKET ROOT ID=ADDRESS...");
+    QmpPeer *peer = qmp_peer_new(argv[1]);
+    for (int i = 3; i < argc; i++) {
+        char *address = strchr(argv[i], '=');
+
+        *address++ = '\0';
+        ids[i] = argv[i];
+        add(peer, argv[2], argv[i], address);
+    }
+    printf("ready\n");
+    fflush(stdout);
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        for (int i = 3; i < argc; i++)
+            printf("%s %s\n", ids[i], qmp_peer_state(peer, ids[i]));
+        printf("end\n");
+        fflush(stdout);
+    }
+    qmp_peer_free(peer);
+    return 0;
+}
