@@ -6,6 +6,7 @@
 MAN_PAGES := \
 	virtfn-domain.5 \
 	virtfn-hooks.7 \
+	virtfn-qemu.7 \
 	virtfn.8 \
 	virtfn.conf.5
 
