@@ -8,7 +8,8 @@ MAN_PAGES := \
 	virtfn-hooks.7 \
 	virtfn-qemu.7 \
 	virtfn.8 \
-	virtfn.conf.5
+	virtfn.conf.5 \
+	virtfnd.8
 
 RST2MAN ?= rst2man
 
