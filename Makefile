@@ -100,6 +100,7 @@ LIB_SOURCES := \
 	plugin/qmp-wire.c \
 	plugin/qmp.c \
 	plugin/reconf.c \
+	plugin/reconf-api.c \
 	plugin/reconf-guests.c \
 	plugin/reconf-jobs.c \
 	plugin/reconf-journal.c \

@@ -3,10 +3,7 @@
 // virtfn init: makes the functions of the pools and shows each step when it is done, with a tick on
 // a terminal. What failed goes to standard error, the rest goes on.
 
-#include <errno.h>
-#include <langinfo.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
@@ -20,11 +17,6 @@ typedef struct {
     gboolean done, ok;
 } Progress;
 
-static const char *tick(void)
-{
-    return strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? "✓" : "+";
-}
-
 // Steps are told when they are done.
 static void print_step(const VfCli *cli, const json_t *event)
 {
@@ -35,7 +27,7 @@ static void print_step(const VfCli *cli, const json_t *event)
     g_autofree char *clean = vf_text_clean(line);
 
     if (cli->terminal)
-        printf("%s%s%s ", vf_cli_color(cli, VF_GREEN), tick(), vf_cli_plain(cli));
+        vf_cli_tick(cli);
     printf("%s\n", clean);
 }
 
@@ -61,22 +53,6 @@ static gboolean on_event(const char *line, json_t *event, gpointer data, GError 
     return TRUE;
 }
 
-// The daemon has another working directory, so it gets an absolute path.
-static gboolean add_bitstream(json_t *body, GError **error)
-{
-    g_autofree char *path = realpath(bitstream, NULL);
-
-    if (path == NULL) {
-        vf_error_set_errno(error, VF_ERROR_INPUT, errno, "%s", bitstream);
-        return FALSE;
-    }
-    if (json_object_set_new(body, "bitstream", json_string(path)) == 0)
-        return TRUE;
-    g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
-                "%s: the path is not UTF-8" VF_REMEDY "give the file another name", path);
-    return FALSE;
-}
-
 static json_t *new_body(char **pools, GError **error)
 {
     json_t *body = json_object(), *names = json_array();
@@ -90,7 +66,7 @@ static json_t *new_body(char **pools, GError **error)
     if (pools[0] != NULL)
         json_object_set(body, "pools", names);
     json_decref(names);
-    if (ok && (bitstream == NULL || add_bitstream(body, error)))
+    if (ok && (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error)))
         return body;
     json_decref(body);
     return NULL;

@@ -7,8 +7,10 @@
 #include "virtfn.h"
 
 #include <errno.h>
+#include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,7 +18,7 @@
 #include "table.h"
 
 static const VfCommand *const commands[] = {
-    &vf_command_init, &vf_command_status, &vf_command_list,
+    &vf_command_init, &vf_command_reconf, &vf_command_status, &vf_command_list,
     &vf_command_show, &vf_command_render, &vf_command_doctor,
 };
 
@@ -62,6 +64,29 @@ const char *vf_cli_color(const VfCli *cli, VfColor color)
 const char *vf_cli_plain(const VfCli *cli)
 {
     return cli->color ? "\033[0m" : "";
+}
+
+void vf_cli_tick(const VfCli *cli)
+{
+    const char *tick = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? "✓" : "+";
+
+    printf("%s%s%s ", vf_cli_color(cli, VF_GREEN), tick, vf_cli_plain(cli));
+}
+
+gboolean vf_cli_add_path(json_t *body, const char *key, const char *path, GError **error)
+{
+    char *absolute = realpath(path, NULL);
+    gboolean ok = FALSE;
+
+    if (absolute == NULL)
+        vf_error_set_errno(error, VF_ERROR_INPUT, errno, "%s", path);
+    else if (json_object_set_new(body, key, json_string(absolute)) != 0)
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "%s: the path is not UTF-8" VF_REMEDY "give the file another name", absolute);
+    else
+        ok = TRUE;
+    free(absolute);
+    return ok;
 }
 
 static const VfCommand *find_command(const char *name)

@@ -32,6 +32,7 @@ typedef struct {
 } VfCommand;
 
 extern const VfCommand vf_command_init;
+extern const VfCommand vf_command_reconf;
 extern const VfCommand vf_command_status;
 extern const VfCommand vf_command_list;
 extern const VfCommand vf_command_show;
@@ -49,6 +50,12 @@ typedef enum { VF_RED, VF_YELLOW, VF_GREEN, VF_BOLD } VfColor;
 // Text that starts and ends a colour; "" when there is to be none.
 const char *vf_cli_color(const VfCli *cli, VfColor color);
 const char *vf_cli_plain(const VfCli *cli);
+
+// The mark before a step that is done, on a terminal.
+void vf_cli_tick(const VfCli *cli);
+
+// Adds a file's absolute path to a request: the daemon has another working directory.
+gboolean vf_cli_add_path(json_t *body, const char *key, const char *path, GError **error);
 
 // helpers/columns.c: how objects of the API are shown to people and to scripts. Members that are
 // missing or of another type are shown as absent: the peer may be newer.

@@ -265,6 +265,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->boot_id = read_boot_id(options->root);
     daemon->qmp_dir = g_build_filename(options->run_dir, "qmp", NULL);
     daemon->quarantine = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    daemon->reconfs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     daemon->stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->orphans = g_ptr_array_new_with_free_func(orphan_free);
     daemon->nodedevs = g_ptr_array_new_with_free_func(vf_nodedev_free);
@@ -303,6 +304,7 @@ void vf_daemon_free(VfDaemon *daemon)
     g_clear_pointer(&daemon->config, vf_config_free);
     g_clear_pointer(&daemon->ledger, vf_ledger_close);
     g_hash_table_unref(daemon->quarantine);
+    g_hash_table_unref(daemon->reconfs);
     g_hash_table_unref(daemon->stuck);
     g_ptr_array_unref(daemon->nodedevs);
     g_ptr_array_unref(daemon->orphans);

@@ -52,6 +52,7 @@ typedef struct {
     char *assignments_error; // the same for pointers
     guint64 generation;
     GHashTable *quarantine; // "PF#index" -> reason
+    GHashTable *reconfs;    // PF -> gint *, which cancels the one that an operator asked for
     GHashTable *stuck;      // PF -> why its reconf could not be ended
     GPtrArray *nodedevs;    // of VfNodedev, as libvirt last told; may be empty
     GPtrArray *orphans;     // of VfOrphan

@@ -12,9 +12,6 @@
 #include "log.h"
 #include "sriov.h"
 
-// Within the ten seconds that a hook waits, numvfs included.
-#define PAUSE_MS 4000
-#define RESUME_MS 8000
 // Nobody waits for these.
 #define RECOVER_MS 30000
 
@@ -89,19 +86,23 @@ static void log_outcome(const VfReconf *reconf, VfReconfOutcome outcome, const V
                outcome == VF_RECONF_UNDONE ? "was undone" : "is stuck", error->message);
 }
 
-gboolean vf_reconf_do(VfReconf *reconf, const VfDaemonOptions *options, GError **error)
+VfReconfHost vf_reconf_host(const VfDaemonOptions *options, char **journals)
 {
-    g_autofree char *journals = journals_of(options->run_dir);
-    VfReconfHost host = {.root = options->root,
-                         .helper = options->helper,
-                         .journals = journals,
-                         .pause_ms = PAUSE_MS,
-                         .resume_ms = RESUME_MS};
-    VfReconfTimes times;
-    GError *cause = NULL;
-    VfReconfOutcome outcome = vf_reconf_run(reconf, &host, &times, &cause);
+    *journals = journals_of(options->run_dir);
+    return (VfReconfHost){.root = options->root,
+                          .helper = options->helper,
+                          .journals = *journals,
+                          .pause_ms = VF_RECONF_PAUSE_MS,
+                          .resume_ms = VF_RECONF_RESUME_MS};
+}
 
-    log_outcome(reconf, outcome, &times, cause);
+gboolean vf_reconf_do(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
+                      GError **error)
+{
+    GError *cause = NULL;
+    VfReconfOutcome outcome = vf_reconf_run(reconf, host, times, &cause);
+
+    log_outcome(reconf, outcome, times, cause);
     if (outcome == VF_RECONF_DONE)
         return TRUE;
     g_propagate_error(error, cause);

@@ -15,9 +15,17 @@
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
                          const char *starting);
 
-// Runs a plan; worker thread, in the PF's lane. The options are those of the daemon it was planned
-// by. Errors as vf_reconf_run(); a reconf that was undone is one.
-gboolean vf_reconf_do(VfReconf *reconf, const VfDaemonOptions *options, GError **error);
+// Within the ten seconds that a hook waits, numvfs included.
+#define VF_RECONF_PAUSE_MS 4000
+#define VF_RECONF_RESUME_MS 8000
+
+// What a reconf needs of this daemon, but for who is told; `journals` is the caller's to free.
+VfReconfHost vf_reconf_host(const VfDaemonOptions *options, char **journals);
+
+// Runs a plan and logs how it ended; worker thread, in the PF's lane. Errors as vf_reconf_run(); a
+// reconf that was undone is one.
+gboolean vf_reconf_do(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
+                      GError **error);
 
 // VF_ERROR_STATE when the last reconf of this PF has not ended: its functions are not to be
 // touched. Any thread.

@@ -353,6 +353,18 @@ VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReco
     return outcome;
 }
 
+gboolean vf_reconf_look(VfReconf *reconf, const VfReconfHost *host, GError **error)
+{
+    VfReconfTimes times;
+    Run run;
+    gboolean ok;
+
+    begin(&run, reconf, host, &times);
+    ok = look(&run, error);
+    vf_guests_free(run.guests);
+    return ok;
+}
+
 VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GError **error)
 {
     VfReconfTimes times;

@@ -104,6 +104,9 @@ typedef struct {
 VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
                               GError **error);
 
+// Only asks each guest whether it could be paused; changes nothing. Errors as above.
+gboolean vf_reconf_look(VfReconf *reconf, const VfReconfHost *host, GError **error);
+
 // Ends what a killed or stuck reconf left behind: what vf_reconf_load() gave.
 VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GError **error);
 

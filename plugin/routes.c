@@ -145,6 +145,8 @@ const VfRoute vf_routes[] = {
     {"DELETE", "/v1/leases/*/*", NULL, VF_ROLE_USE, 0, vf_route_lease_delete},
     {"POST", "/v1/render", NULL, VF_ROLE_USE, VF_DOMAIN_MAX_BYTES, vf_route_render},
     {"POST", "/v1/init", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_init},
+    {"POST", "/v1/reconf", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_reconf},
+    {"DELETE", "/v1/reconf/*", NULL, VF_ROLE_ADMIN, 0, vf_route_reconf_cancel},
     {"GET", "/openapi.json", NULL, VF_ROLE_READ, 0, get_openapi},
     {NULL, NULL, NULL, VF_ROLE_NONE, 0, NULL},
 };

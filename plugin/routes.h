@@ -10,9 +10,11 @@
 
 extern const VfRoute vf_routes[];
 
-// routes-hooks.c, routes-leases.c, init.c
+// routes-hooks.c, routes-leases.c, init.c, reconf-api.c
 void vf_route_hook(VfRequest *request, gpointer daemon);
 void vf_route_lease_post(VfRequest *request, gpointer daemon);
 void vf_route_lease_delete(VfRequest *request, gpointer daemon);
 void vf_route_render(VfRequest *request, gpointer daemon);
 void vf_route_init(VfRequest *request, gpointer daemon);
+void vf_route_reconf(VfRequest *request, gpointer daemon);
+void vf_route_reconf_cancel(VfRequest *request, gpointer daemon);

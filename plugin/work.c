@@ -53,6 +53,15 @@ static void begin(gpointer data)
     plan_growth(work);
 }
 
+static gboolean grow(VfWork *work)
+{
+    g_autofree char *journals = NULL;
+    VfReconfHost host = vf_reconf_host(&work->daemon->options, &journals);
+    VfReconfTimes times;
+
+    return vf_reconf_do(work->reconf, &host, &times, &work->error);
+}
+
 static void run(gpointer data)
 {
     VfWork *work = data;
@@ -61,7 +70,7 @@ static void run(gpointer data)
 
     if (!vf_reconf_is_over(work->daemon->options.run_dir, &p->pf, &work->error))
         return;
-    if (work->reconf != NULL && !vf_reconf_do(work->reconf, &work->daemon->options, &work->error)) {
+    if (work->reconf != NULL && !grow(work)) {
         g_prefix_error(&work->error, "pool '%s' cannot grow: ", p->pool);
         return;
     }

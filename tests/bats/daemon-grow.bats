@@ -7,66 +7,15 @@
 
 bats_require_minimum_version 1.5.0
 load ../lib/daemon
+load ../lib/guests
 
 PF=0000:01:00.0
 VF=(0000:01:10.0 0000:01:10.2 0000:01:10.4 0000:01:10.6)
 
-setup() {
-    QEMUS=()
-}
-
 teardown() {
-    local pid
-    for pid in "${QEMUS[@]}"; do kill "$pid" 2>/dev/null || true; done
+    power_off_all
     drop_group
     stop_daemon
-}
-
-# boot NAME CLAIM...: prepare, a QEMU, started. A CLAIM is DEVICE=ADDRESS of pool uplink.
-boot() {
-    local name=$1 claims=() devices=() claim
-    for claim in "${@:2}"; do
-        claims+=("${claim%%=*}@uplink=${claim#*=}")
-        devices+=("ua-virtfn-$claim")
-    done
-    hook prepare "$name" "${claims[@]}"
-    power_on "$name" "${devices[@]}"
-    hook started "$name" "${claims[@]}"
-}
-
-# power_on NAME ID=ADDRESS...: QEMU alone.
-power_on() {
-    local directory=$BATS_TEST_TMPDIR/qemu-$1
-    mkdir -p "$directory" "$ROOT/run/qmp"
-    mkfifo "$directory/in"
-    "${ON_HOST[@]}" "$BUILD/tests/qemu" "$ROOT/run/qmp/$(uuid_of "$1").sock" "$ROOT" "${@:2}" \
-        <>"$directory/in" >"$directory/out" 2>&1 3>&- &
-    QEMUS+=($!)
-    await ready "$directory/out"
-}
-
-# await WORD FILE...: until one of the files has it.
-await() {
-    for _ in {1..500}; do
-        ! grep -qs "$1" "${@:2}" || return 0
-        sleep 0.02
-    done
-    echo "'$1' did not come:"
-    cat "${@:2}"
-    return 1
-}
-
-# devices NAME: "ID STATE" of each device of a guest.
-devices() {
-    local directory=$BATS_TEST_TMPDIR/qemu-$1
-    : >"$directory/out"
-    echo >"$directory/in"
-    await end "$directory/out"
-    tr -d '\0' <"$directory/out" | grep -v end
-}
-
-journals() {
-    find "$ROOT/run/reconf" -name '*.json' 2>/dev/null | wc -l
 }
 
 start_host() {

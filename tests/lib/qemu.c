@@ -5,6 +5,8 @@
 //
 //     qemu SOCKET ROOT ID=ADDRESS...        prints "ready", then at each line it reads the devices:
 //                                           "ID STATE", and "end"
+//
+// QEMU_PAUSE_US in the environment: how long a pause or a resume takes, in microseconds.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,6 +37,8 @@ int main(int argc, char **argv)
     if (argc < 3)
         g_error("usage: qemu SOCKET ROOT ID=ADDRESS...");
     QmpPeer *peer = qmp_peer_new(argv[1]);
+    if (g_getenv("QEMU_PAUSE_US") != NULL)
+        qmp_peer_set_duration(peer, g_ascii_strtoull(g_getenv("QEMU_PAUSE_US"), NULL, 10));
     for (int i = 3; i < argc; i++) {
         char *address = strchr(argv[i], '=');
 

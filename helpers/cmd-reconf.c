@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// virtfn reconf: changes a card under its guests. What would happen is asked first (a dry run), so
+// that a person can say no; then each step is shown when it is done.
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "table.h"
+#include "virtfn.h"
+
+static int vfs;
+static char *bitstream;
+static gboolean dry_run, yes, cancel;
+
+typedef struct {
+    const VfCli *cli;
+    gboolean quiet;
+    gsize owners; // that will be paused
+    gboolean done, ok;
+} Progress;
+
+static json_int_t number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+// Everything that came from elsewhere is shown without control characters.
+static void say(const char *text)
+{
+    g_autofree char *clean = vf_text_clean(text);
+
+    printf("%s\n", clean);
+}
+
+static void print_plan(const json_t *event)
+{
+    const json_t *owners = json_object_get(event, "owners");
+    g_autofree char *head =
+        g_strdup_printf("%s: %" JSON_INTEGER_FORMAT " VFs, %" JSON_INTEGER_FORMAT
+                        " now; %zu functions in use",
+                        vf_cell_text(event, "pf"), number(event, "to"), number(event, "from"),
+                        json_array_size(owners));
+
+    say(head);
+    for (gsize i = 0; i < json_array_size(owners); i++) {
+        const json_t *owner = json_array_get(owners, i);
+        g_autofree char *line =
+            g_strdup_printf("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s", number(owner, "index"),
+                            vf_cell_text(owner, "address"),
+                            vf_cell_text(json_object_get(owner, "domain"), "name"),
+                            vf_cell_text(owner, "device"));
+
+        say(line);
+    }
+}
+
+static void print_step(const VfCli *cli, const json_t *event)
+{
+    const char *what = vf_cell_text(event, "what");
+    const char *owner = json_string_value(json_object_get(event, "owner"));
+    g_autofree char *line = NULL;
+
+    if (strcmp(what, "begin") == 0)
+        return;
+    if (owner != NULL)
+        line = g_strdup_printf("  %s: %s", owner, what);
+    else
+        line = g_strdup_printf("%s: %s%s", vf_cell_text(event, "pf"), vf_cell_text(event, "step"),
+                               strcmp(what, "end") == 0 ? "" : " failed, going back");
+    if (cli->terminal && owner == NULL && strcmp(what, "end") == 0)
+        vf_cli_tick(cli);
+    say(line);
+}
+
+static void print_times(const json_t *event)
+{
+    g_autoptr(GString) line = g_string_new(NULL);
+    json_t *steps = json_object_get(event, "steps_us"), *value;
+    const char *step;
+
+    g_string_printf(line, "%s: no function was away for longer than %" JSON_INTEGER_FORMAT " ms (",
+                    vf_cell_text(event, "pf"), number(event, "outage_us") / 1000);
+    json_object_foreach(steps, step, value)
+    {
+        g_string_append_printf(line, "%s %" JSON_INTEGER_FORMAT ", ", step,
+                               json_integer_value(value) / 1000);
+    }
+    g_string_truncate(line, line->len - 2);
+    g_string_append_c(line, ')');
+    say(line->str);
+}
+
+static gboolean on_event(const char *line, json_t *event, gpointer data, GError **error)
+{
+    Progress *progress = data;
+    const char *kind = vf_cell_text(event, "event");
+
+    if (strcmp(kind, "done") == 0) {
+        progress->done = TRUE;
+        progress->ok = json_is_true(json_object_get(event, "ok"));
+    } else if (strcmp(kind, "plan") == 0) {
+        progress->owners += json_array_size(json_object_get(event, "owners"));
+    } else if (strcmp(kind, "problem") == 0 && !progress->cli->json) {
+        g_autoptr(GError) problem =
+            vf_client_problem(vf_cell_text(event, "pf"), json_object_get(event, "problem"));
+
+        vf_cli_report(problem);
+        return TRUE;
+    }
+    if (progress->quiet)
+        return TRUE;
+    if (progress->cli->json)
+        printf("%s\n", line);
+    else if (strcmp(kind, "plan") == 0)
+        print_plan(event);
+    else if (strcmp(kind, "step") == 0)
+        print_step(progress->cli, event);
+    else if (strcmp(kind, "times") == 0)
+        print_times(event);
+    fflush(stdout);
+    return TRUE;
+}
+
+static json_t *new_body(const char *target, gboolean dry, GError **error)
+{
+    json_t *body = json_object();
+
+    if (json_object_set_new(body, "target", json_string(target)) != 0) {
+        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such pool", target);
+        json_decref(body);
+        return NULL;
+    }
+    if (vfs != 0)
+        json_object_set_new(body, "vfs", json_integer(vfs));
+    json_object_set_new(body, "dry_run", json_boolean(dry));
+    if (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static gboolean ask_daemon(Progress *progress, const char *target, gboolean dry, GError **error)
+{
+    json_t *body = new_body(target, dry, error);
+    g_autoptr(VfClient) client = vf_cli_connect(progress->cli);
+    gboolean whole =
+        body != NULL && vf_client_stream(client, "/v1/reconf", body, on_event, progress, error);
+
+    json_decref(body);
+    if (!whole)
+        return FALSE;
+    if (!progress->done)
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "reconf: ended without saying whether it is done" VF_REMEDY
+                    "see why virtfnd stopped: journalctl -u virtfnd; the next one ends it");
+    return progress->done && progress->ok;
+}
+
+static gboolean agreed(gsize owners, GError **error)
+{
+    char answer[8] = "";
+
+    if (yes || owners == 0)
+        return TRUE;
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "reconf: guests would be paused and nobody can be asked" VF_REMEDY
+                    "give --yes, or --dry-run to see the plan");
+        return FALSE;
+    }
+    printf("Pause them, and go on? [y/N] ");
+    fflush(stdout);
+    return fgets(answer, sizeof(answer), stdin) != NULL && (*answer == 'y' || *answer == 'Y');
+}
+
+static gboolean cancel_it(const VfCli *cli, const char *pf, GError **error)
+{
+    g_autoptr(VfClient) client = vf_cli_connect(cli);
+    g_autofree char *escaped = g_uri_escape_string(pf, NULL, FALSE);
+    g_autofree char *path = g_strconcat("/v1/reconf/", escaped, NULL);
+    VfClientRequest request = {.method = "DELETE", .path = path};
+    g_autofree char *answer = vf_client_send(client, &request, NULL, error);
+
+    return answer != NULL;
+}
+
+static gboolean run(const VfCli *cli, char **args, GError **error)
+{
+    Progress look = {.cli = cli, .quiet = cli->json && !dry_run}, work = {.cli = cli};
+
+    if (cancel)
+        return cancel_it(cli, args[0], error);
+    if (vfs < 0 || vfs > G_MAXUINT16) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--vfs is a number from 1 to 65535");
+        return FALSE;
+    }
+    if (!ask_daemon(&look, args[0], TRUE, error))
+        return FALSE;
+    return dry_run || (agreed(look.owners, error) && ask_daemon(&work, args[0], FALSE, error));
+}
+
+static const GOptionEntry options[] = {
+    {"vfs", 'n', 0, G_OPTION_ARG_INT, &vfs, "Number of VFs (default: as configured)", "N"},
+    {"bitstream", 'b', 0, G_OPTION_ARG_FILENAME, &bitstream,
+     "Load this file into the card while it has no functions", "FILE"},
+    {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Show who would be paused, change nothing",
+     NULL},
+    {"yes", 'y', 0, G_OPTION_ARG_NONE, &yes, "Do not ask", NULL},
+    {"cancel", 0, 0, G_OPTION_ARG_NONE, &cancel,
+     "Stop the reconf of this PF (an address), as long as nothing was destroyed", NULL},
+    G_OPTION_ENTRY_NULL,
+};
+
+const VfCommand vf_command_reconf = {
+    .name = "reconf",
+    .arguments = "POOL|PF",
+    .summary = "change the VFs of a card under its guests",
+    .details = "Guests are paused for it and go on with the functions they had. Without --vfs the\n"
+               "number is what the configuration says. --json prints one event a line.",
+    .options = options,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// `virtfn reconf`: an operator's change of a card under its guests, PF by PF, one after the other,
+// told step by step (NDJSON). A dry run tells the plan and asks the guests whether they could be
+// paused. What the ledger and the configuration say is looked at last in the lane's `begin`, so
+// nothing can come between.
+
+#include <string.h>
+
+#include "domains.h"
+#include "error.h"
+#include "jsontext.h"
+#include "reconf-jobs.h"
+#include "routes.h"
+#include "sriov.h"
+
+typedef struct {
+    VfDaemon *daemon;
+    VfStream *stream;
+    GArray *pfs; // of VfPciAddr, in order
+    guint next;  // of them
+    int count;   // VFs wanted, VF_UNSET = as configured
+    char *bitstream;
+    gboolean dry_run, failed;
+    // the PF at work
+    VfPciAddr pf;
+    VfReconf *reconf;
+    VfReconfTimes times;
+    gint cancelled;
+    GError *error;
+} Order;
+
+// ---- events
+
+static void emit(Order *order, GString *event)
+{
+    g_string_append_c(event, '\n');
+    vf_stream_write(order->stream, event->str);
+    g_string_free(event, TRUE);
+}
+
+typedef struct {
+    Order *order;
+    VfReconfStep step;
+    char *what, *owner;
+} Told;
+
+static gboolean emit_told(gpointer data)
+{
+    Told *told = data;
+    GString *event = g_string_new(NULL);
+
+    vf_json_append(event, "{'event':'step','pf':%a,'step':%s,'what':%s,'owner':%s}",
+                   &told->order->pf, vf_reconf_step_word(told->step), told->what, told->owner);
+    emit(told->order, event);
+    g_free(told->what);
+    g_free(told->owner);
+    g_free(told);
+    return G_SOURCE_REMOVE;
+}
+
+// Of the priority that the end of a job has, so that it comes before that.
+static void tell(VfReconfStep step, const char *what, const char *owner, gpointer data)
+{
+    Told *told = g_new(Told, 1);
+    GSource *source = g_idle_source_new();
+
+    *told = (Told){data, step, g_strdup(what), g_strdup(owner)};
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, emit_told, told, NULL);
+    g_source_attach(source, NULL);
+    g_source_unref(source);
+}
+
+static void emit_plan(Order *order)
+{
+    const VfReconf *reconf = order->reconf;
+    GString *event = g_string_new(NULL);
+
+    vf_json_append(event, "{'event':'plan','pf':%a,'from':%i,'to':%i,'owners':[", &order->pf,
+                   reconf->from, reconf->to);
+    for (guint i = 0; i < reconf->owners->len; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
+
+        vf_json_next(event);
+        vf_json_append(event,
+                       "{'domain':{'uuid':%s,'name':%s},'device':%s,'index':%i,'address':%a}",
+                       owner->uuid, owner->domain, owner->device, owner->index, &owner->address);
+    }
+    vf_json_append(event, "]}");
+    emit(order, event);
+}
+
+static void emit_problem(Order *order)
+{
+    GString *event = g_string_new(NULL);
+
+    order->failed = TRUE;
+    vf_json_append(event, "{'event':'problem','pf':%a,'problem':", &order->pf);
+    vf_problem_json(event, order->error);
+    vf_json_append(event, "}");
+    emit(order, event);
+}
+
+static void emit_times(Order *order)
+{
+    GString *event = g_string_new(NULL);
+
+    vf_json_append(event, "{'event':'times','pf':%a,'outage_us':%I,'steps_us':{", &order->pf,
+                   order->times.outage);
+    for (guint step = 0; step < VF_RECONF_STEPS; step++) {
+        g_string_append(event, step > 0 ? "," : "");
+        vf_json_append(event, "%s:%I", vf_reconf_step_word(step), order->times.steps[step]);
+    }
+    vf_json_append(event, "}}");
+    emit(order, event);
+}
+
+// ---- one PF
+
+static gboolean check_leases(const Order *order, guint count, GError **error)
+{
+    const VfDaemon *daemon = order->daemon;
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
+
+    for (guint i = 0; i < leases->len; i++) {
+        const VfLease *lease = g_ptr_array_index(leases, i);
+        const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
+        g_autofree char *name = vf_inventory_name(slot);
+
+        if (!vf_pciaddr_equal(&slot->pf->pci.address, &order->pf) || slot->index < count)
+            continue;
+        g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                    "%s: domain '%s' has it, and it would be gone with %u VFs" VF_REMEDY
+                    "stop that domain first, or keep %u VFs",
+                    name, vf_lease_holder(lease), count, slot->index + 1);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static const VfPoolConfig *pool_of(const VfDaemon *daemon, const VfPciAddr *address)
+{
+    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, address);
+
+    for (guint i = 0; i < daemon->inventory->pools->len; i++) {
+        const VfInvPool *pool = vf_daemon_pool(daemon, i);
+
+        if (g_ptr_array_find(pool->pfs, pf, NULL))
+            return pool->config;
+    }
+    return NULL;
+}
+
+static gboolean check(const Order *order, guint count, GError **error)
+{
+    const VfInvPf *pf = vf_inventory_pf(order->daemon->inventory, &order->pf);
+    const VfPoolConfig *pool = pf != NULL ? pool_of(order->daemon, &order->pf) : NULL;
+    char address[VF_PCIADDR_BUFSIZE];
+
+    vf_pciaddr_format(&order->pf, address);
+    if (pool == NULL || pf->problem != NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG, "%s: %s", address,
+                    pool != NULL ? pf->problem : "it is in no pool any more");
+        return FALSE;
+    }
+    if (count < 1 || count > pf->pci.cap.total_vfs) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "%s: cannot have %u VFs" VF_REMEDY "ask for 1 to %u", address, count,
+                    pf->pci.cap.total_vfs);
+        return FALSE;
+    }
+    if (order->bitstream != NULL && pool->bitstream_program == NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
+                    "pool '%s': it has no bitstream-program" VF_REMEDY
+                    "name the program that flashes this card in the pool's file",
+                    pool->name);
+        return FALSE;
+    }
+    return check_leases(order, count, error);
+}
+
+static void order_begin(gpointer data)
+{
+    Order *order = data;
+    VfDaemon *daemon = order->daemon;
+    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, &order->pf);
+    guint count = order->count != VF_UNSET ? (guint)order->count : pf != NULL ? pf->count : 0;
+
+    if (!check(order, count, &order->error))
+        return;
+    order->reconf = vf_reconf_plan(daemon, &order->pf, count, NULL);
+    if (order->bitstream != NULL) {
+        order->reconf->program = g_strdup(pool_of(daemon, &order->pf)->bitstream_program);
+        order->reconf->bitstream = g_strdup(order->bitstream);
+    }
+    emit_plan(order);
+}
+
+static void order_run(gpointer data)
+{
+    Order *order = data;
+    VfReconf *reconf = order->reconf;
+    g_autofree char *journals = NULL;
+    VfReconfHost host = vf_reconf_host(&order->daemon->options, &journals);
+
+    if (order->error != NULL ||
+        !vf_reconf_is_over(order->daemon->options.run_dir, &order->pf, &order->error))
+        return;
+    host.tell = tell;
+    host.data = order;
+    host.cancelled = &order->cancelled;
+    if (order->dry_run)
+        vf_reconf_look(reconf, &host, &order->error);
+    else if (reconf->from != reconf->to || reconf->bitstream != NULL)
+        vf_reconf_do(reconf, &host, &order->times, &order->error);
+}
+
+static void next_pf(Order *order);
+
+static void order_done(gpointer data)
+{
+    Order *order = data;
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    if (order->error != NULL)
+        emit_problem(order);
+    else if (order->times.outage > 0 || order->times.steps[VF_RECONF_STEP_CREATE] > 0)
+        emit_times(order);
+    g_hash_table_remove(order->daemon->reconfs, vf_pciaddr_format(&order->pf, pf));
+    g_clear_error(&order->error);
+    g_clear_pointer(&order->reconf, vf_reconf_free);
+    memset(&order->times, 0, sizeof(order->times));
+    next_pf(order);
+}
+
+static void finish(Order *order)
+{
+    GString *event = g_string_new(NULL);
+
+    if (vf_daemon_refresh(order->daemon))
+        vf_domains_resync(order->daemon);
+    vf_json_append(event, "{'event':'done','ok':%b}", !order->failed);
+    emit(order, event);
+    vf_stream_end(order->stream);
+    g_array_unref(order->pfs);
+    g_free(order->bitstream);
+    g_free(order);
+}
+
+// A PF that failed ends the order: the others are as they were.
+static void next_pf(Order *order)
+{
+    VfLaneJob job = {order_begin, order_run, order_done, order};
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    if (order->next == order->pfs->len || order->failed) {
+        finish(order);
+        return;
+    }
+    order->pf = g_array_index(order->pfs, VfPciAddr, order->next++);
+    g_hash_table_replace(order->daemon->reconfs, g_strdup(vf_pciaddr_format(&order->pf, pf)),
+                         &order->cancelled);
+    vf_lanes_submit(order->daemon->lanes, &order->pf, &job);
+}
+
+// ---- the request
+
+// A pool's name, or a PF's address or network interface.
+static gboolean find_pfs(VfDaemon *daemon, const char *target, GArray *pfs, GError **error)
+{
+    guint number;
+    const VfInvPool *pool = vf_inventory_pool(daemon->inventory, target, &number);
+    VfPciAddr address = {0};
+    gboolean is_address = vf_pciaddr_parse(target, &address);
+
+    for (guint i = 0; i < daemon->inventory->pfs->len; i++) {
+        const VfInvPf *pf = g_ptr_array_index(daemon->inventory->pfs, i);
+
+        if (pool != NULL ? g_ptr_array_find(pool->pfs, pf, NULL)
+                         : (is_address && vf_pciaddr_equal(&address, &pf->pci.address)) ||
+                               g_strcmp0(target, pf->netdev) == 0)
+            g_array_append_val(pfs, pf->pci.address);
+    }
+    if (pfs->len > 0)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                "'%.40s': neither a pool nor a PF of one" VF_REMEDY
+                "'virtfn list pools' names them",
+                target);
+    return FALSE;
+}
+
+static gboolean check_idle(const Order *order, GError **error)
+{
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    for (guint i = 0; i < order->pfs->len; i++) {
+        vf_pciaddr_format(&g_array_index(order->pfs, VfPciAddr, i), pf);
+        if (!g_hash_table_contains(order->daemon->reconfs, pf))
+            continue;
+        g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                    "%s: another reconf is under way" VF_REMEDY "wait for its end", pf);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean read_request(Order *order, json_t *json, GError **error)
+{
+    const char *target, *bitstream = NULL;
+    int dry_run = FALSE;
+    json_error_t where;
+
+    order->count = VF_UNSET;
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s?i, s?s, s?b}", "target", &target, "vfs",
+                       &order->count, "bitstream", &bitstream, "dry_run", &dry_run) != 0) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "reconf: %s", where.text);
+        return FALSE;
+    }
+    if (order->count != VF_UNSET && (order->count < 1 || order->count > G_MAXUINT16)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "reconf: vfs is a number from 1 to 65535");
+        return FALSE;
+    }
+    if (bitstream != NULL && !g_path_is_absolute(bitstream)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "reconf: bitstream '%.40s' is no absolute path", bitstream);
+        return FALSE;
+    }
+    if (order->daemon->config_error != NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG, "%s", order->daemon->config_error);
+        return FALSE;
+    }
+    order->dry_run = dry_run;
+    order->bitstream = g_strdup(bitstream);
+    return find_pfs(order->daemon, target, order->pfs, error) && check_idle(order, error);
+}
+
+void vf_route_reconf(VfRequest *request, gpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *json = vf_request_json(request, &error);
+    Order *order = g_new0(Order, 1);
+
+    order->daemon = data;
+    order->pfs = g_array_new(FALSE, FALSE, sizeof(VfPciAddr));
+    if (vf_daemon_refresh(data))
+        vf_domains_resync(data);
+    if (json == NULL || !read_request(order, json, &error)) {
+        vf_request_reply_error(request, error);
+        g_array_unref(order->pfs);
+        g_free(order->bitstream);
+        g_free(order);
+    } else {
+        order->stream = vf_request_stream(request, "application/x-ndjson");
+        next_pf(order);
+    }
+    json_decref(json);
+}
+
+// Takes effect when nothing irreversible has begun; the stream of the order tells.
+void vf_route_reconf_cancel(VfRequest *request, gpointer data)
+{
+    VfDaemon *daemon = data;
+    const char *pf = vf_request_segment(request, 0);
+    gint *cancelled = g_hash_table_lookup(daemon->reconfs, pf);
+    g_autoptr(GError) error = NULL;
+
+    if (cancelled != NULL) {
+        g_atomic_int_set(cancelled, 1);
+        vf_request_reply_empty(request);
+        return;
+    }
+    g_set_error(&error, VF_ERROR, VF_ERROR_NOT_FOUND, "%.40s: no reconf is under way", pf);
+    vf_request_reply_error(request, error);
+}
