@@ -203,8 +203,9 @@ static void pause_and_resume(Fixture *f)
     g_assert_no_error(error);
     g_assert_cmpstr(qmp_peer_state(f->peer, NET0), ==, "running");
     g_assert_cmpuint(qmp_peer_inode(f->peer, NET0), ==, status.st_ino);
-    g_assert_cmpuint(qmp_peer_open_fds(), ==, before);
+    g_assert_cmpuint(qmp_peer_open_fds(), ==, before + 1); // the device's
     qmp_peer_set(f->peer, NET0, "paused", NULL);
+    g_assert_cmpuint(qmp_peer_open_fds(), ==, before);
     qmp_peer_order(f->peer, "vfio-resume", QMP_REFUSE, 1);
     g_assert_false(vf_resume_device(f->qmp, NET0, &host, pair[0], VF_RESUME_SIGNAL_NONE,
                                     in(PATIENCE_US), &error));
