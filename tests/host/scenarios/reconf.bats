@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A card reconfigured under guests that use it, by virtfn: a start that does not fit, and `virtfn reconf`. In the
+# guests nothing is unplugged, and pings go on by themselves.
+
+source /usr/share/virtfn-test/lib.bash
+source /usr/share/virtfn-test/virtfn.bash
+source /usr/share/virtfn-test/pause.bash
+
+setup_file() {
+    printf '[pool uplink]\npf = %s\ncount = 2\ngrowth = grow\nmax = 4\n' "$(pf_netdev igb 0)" >/etc/virtfn/host.conf
+    systemctl reload-or-restart virtfnd
+    wait_until 30 connected
+    pf_up
+    for i in 1 2; do
+        net_guest "g$i" "$i"
+        virsh -q start "g$i"
+    done
+    for i in 1 2; do
+        guest_wait "g$i"
+        wait_until 60 ping -c 1 -W 1 "192.0.2.1$i"
+    done
+}
+
+teardown_file() {
+    virtfn_teardown
+}
+
+teardown() {
+    [[ -n ${BATS_TEST_COMPLETED:-} ]] || scenario_diagnose "failed-$BATS_TEST_NUMBER"
+}
+
+# net_guest NAME NUMBER: define a guest with a NIC of pool uplink, at 192.0.2.1NUMBER.
+net_guest() {
+    guest_define "$1" --metadata "$(claims "$(net_claim "$2")")" --append "virtfn.ip=eth0,192.0.2.1$2/24"
+    wait_until 30 rendered "$1"
+}
+
+vfs() {
+    find "/sys/bus/pci/devices/$(pf igb 0)/" -name 'virtfn*' | wc -l
+}
+
+# go_on TIME: both guests answer pings that were sent after it, have their own function, and saw nothing unplugged.
+go_on() {
+    local i
+    for i in 1 2; do
+        wait_until 90 pings_since "g$i" "$1"
+        note "g$i: pings go on $(pings_delay "g$i" "$1") ms after it; the gap was $(pings_gap "g$i") ms"
+        has_groups "g$i" "$(vf igb 0 $((i - 1)))"
+        [ "$(guest_run "g$i" cat /sys/class/net/eth0/address)" = "52:54:00:00:00:0$i" ]
+        no_unplug "g$i"
+    done
+    agree
+}
+
+pings_both() {
+    pings_start g1 192.0.2.11
+    pings_start g2 192.0.2.12
+}
+
+pings_end() {
+    pings_stop g1
+    pings_stop g2
+}
+
+@test "virsh start of a guest that does not fit: the PF grows under the others" {
+    [ "$(vfs)" = 2 ]
+    net_guest g3 3
+    pings_both
+    begin=$(clock)
+    virsh -q start g3
+    note "virsh start took $(elapsed "$begin") ms, with the growth from 2 to 3 VFs"
+    [ "$(vfs)" = 3 ]
+    go_on "$(clock)"
+    guest_wait g3
+    wait_until 60 ping -c 1 -W 1 192.0.2.13
+    pings_end
+    guest_remove g3
+}
+
+@test "virtfn reconf: 3 to 7, and to 2 again" {
+    for count in 7 2; do
+        pings_both
+        virtfn reconf --yes --vfs "$count" uplink >"$BATS_TEST_TMPDIR/out"
+        tail -n 1 "$BATS_TEST_TMPDIR/out" | sed 's/^/# /' >&3
+        [ "$(vfs)" = "$count" ]
+        go_on "$(clock)"
+        pings_end
+    done
+}
+
+@test "a stranger who holds a function is named, and all is as it was" {
+    pings_both
+    virtfn reconf --yes --vfs 3 uplink >/dev/null
+    address=$(vf igb 0 2)
+    vfio_bind "$address"
+    group=$(basename "$(readlink "/sys/bus/pci/devices/$address/iommu_group")")
+    sleep 300 3>&- 9<>"/dev/vfio/$group" &
+    stranger=$!
+    run virtfn reconf --yes --vfs 4 uplink
+    kill "$stranger"
+    [ "$status" = 1 ]
+    grep -q "VFIO group $group is open in process $stranger (sleep)" <<<"$output"
+    [ "$(vfs)" = 3 ]
+    go_on "$(clock)"
+    pings_end
+}
