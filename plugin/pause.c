@@ -41,6 +41,10 @@ typedef struct {
     char *host_device;
     gboolean started, settled;
     GError *error;
+    // of a resume
+    const VfResumeTarget *target;
+    char *fd_name;
+    gboolean fd_sent; // whether or not QEMU said that it has it
 } Device;
 
 struct Operation {
@@ -53,7 +57,7 @@ struct Operation {
     gboolean (*start)(Operation *, Device *, GError **);
     // TRUE when a device that is in `to` without our doing is as the caller wants it.
     gboolean (*accept)(Operation *, Device *, GError **);
-    gpointer parameters;
+    const VfPausePolicy *policy;
     guint losses;  // failures on the way
     GError *cause; // the last of them, NULL once QEMU has answered again
 };
@@ -242,6 +246,7 @@ static void device_clear(Device *device)
 {
     g_free(device->reason);
     g_free(device->host_device);
+    g_free(device->fd_name);
     g_clear_error(&device->error);
 }
 
@@ -267,7 +272,7 @@ static gboolean start_pause(Operation *op, Device *device, GError **error)
         [VF_PAUSE_ACCESS_IGNORE] = "ignore",
         [VF_PAUSE_ACCESS_HOLD] = "hold",
     };
-    const VfPausePolicy *policy = op->parameters;
+    const VfPausePolicy *policy = op->policy;
     json_t *arguments = json_object();
 
     if (policy != NULL && policy->access != VF_PAUSE_ACCESS_DEFAULT)
@@ -289,7 +294,7 @@ gboolean vf_pause_devices(VfQmp *qmp, VfPauseTarget *targets, guint n_targets,
                     .to = VF_PAUSE_PAUSED,
                     .start = start_pause,
                     .accept = accept_paused,
-                    .parameters = (gpointer)policy};
+                    .policy = policy};
     gboolean all = TRUE;
 
     for (guint i = 0; i < n_targets; i++)
@@ -306,14 +311,6 @@ gboolean vf_pause_devices(VfQmp *qmp, VfPauseTarget *targets, guint n_targets,
 
 // ---- resume
 
-typedef struct {
-    const VfPciAddr *host;
-    int group_fd;
-    const char *fd_name;
-    VfResumeSignal signal;
-    gboolean fd_sent; // whether or not QEMU said that it has it
-} Resume;
-
 static gboolean is_on(const char *host_device, const VfPciAddr *host)
 {
     const char *slash = host_device != NULL ? strrchr(host_device, '/') : NULL;
@@ -326,7 +323,7 @@ static gboolean is_on(const char *host_device, const VfPciAddr *host)
 
 static gboolean accept_running(Operation *op, Device *device, GError **error)
 {
-    const Resume *resume = op->parameters;
+    const VfResumeTarget *resume = device->target;
     char wanted[VF_PCIADDR_BUFSIZE];
 
     if (resume->host == NULL || is_on(device->host_device, resume->host))
@@ -345,48 +342,62 @@ static gboolean start_resume(Operation *op, Device *device, GError **error)
         [VF_RESUME_SIGNAL_NONFATAL] = "nonfatal",
         [VF_RESUME_SIGNAL_FATAL] = "fatal",
     };
-    Resume *resume = op->parameters;
+    const VfResumeTarget *resume = device->target;
     char host[VF_PCIADDR_BUFSIZE];
 
-    resume->fd_sent = resume->group_fd >= 0;
-    if (resume->fd_sent &&
-        !vf_qmp_getfd(op->qmp, resume->fd_name, resume->group_fd, op->deadline, error))
+    device->fd_sent = resume->group_fd >= 0;
+    if (device->fd_sent &&
+        !vf_qmp_getfd(op->qmp, device->fd_name, resume->group_fd, op->deadline, error))
         return FALSE;
     json_t *arguments = json_object();
     if (resume->host != NULL)
         json_object_set_new(arguments, "host-device",
                             json_string(vf_pciaddr_format(resume->host, host)));
-    if (resume->fd_sent)
-        json_object_set_new(arguments, "fd", json_string(resume->fd_name));
+    if (device->fd_sent)
+        json_object_set_new(arguments, "fd", json_string(device->fd_name));
     if (resume->signal != VF_RESUME_SIGNAL_NONE)
         json_object_set_new(arguments, "signal", json_string(signal_words[resume->signal]));
     return send_command(op, device, "vfio-resume", arguments, error);
 }
 
-gboolean vf_resume_device(VfQmp *qmp, const char *id, const VfPciAddr *host, int group_fd,
-                          VfResumeSignal signal, gint64 deadline, GError **error)
+gboolean vf_resume_devices(VfQmp *qmp, VfResumeTarget *targets, guint n_targets, gint64 deadline)
 {
-    // One name for one device, so that a descriptor whose fate is unknown is replaced by the next.
-    g_autofree char *fd_name = g_strdup_printf("virtfn-%s", id);
-    Resume resume = {host, group_fd, fd_name, signal, FALSE};
-    Device device = {.id = id};
+    g_autofree Device *devices = g_new0(Device, n_targets);
     Operation op = {.qmp = qmp,
                     .deadline = deadline,
-                    .devices = &device,
-                    .n = 1,
+                    .devices = devices,
+                    .n = n_targets,
                     .from = VF_PAUSE_PAUSED,
                     .to = VF_PAUSE_RUNNING,
                     .start = start_resume,
-                    .accept = accept_running,
-                    .parameters = &resume};
+                    .accept = accept_running};
+    gboolean all = TRUE;
 
+    for (guint i = 0; i < n_targets; i++) {
+        devices[i].id = targets[i].id;
+        devices[i].target = &targets[i];
+        // One name for one device: a descriptor whose fate is unknown is replaced by the next.
+        devices[i].fd_name = g_strdup_printf("virtfn-%s", targets[i].id);
+    }
     run(&op);
-    gboolean done = device.error == NULL;
-    // That it is not there any more is what is hoped for.
-    if (!done && resume.fd_sent)
-        vf_qmp_closefd(qmp, fd_name, deadline, NULL);
-    if (!done)
-        g_propagate_error(error, g_steal_pointer(&device.error));
-    device_clear(&device);
-    return done;
+    for (guint i = 0; i < n_targets; i++) {
+        targets[i].error = g_steal_pointer(&devices[i].error);
+        all = all && targets[i].error == NULL;
+        // That it is not there any more is what is hoped for.
+        if (targets[i].error != NULL && devices[i].fd_sent)
+            vf_qmp_closefd(qmp, devices[i].fd_name, deadline, NULL);
+        device_clear(&devices[i]);
+    }
+    return all;
+}
+
+gboolean vf_resume_device(VfQmp *qmp, const char *id, const VfPciAddr *host, int group_fd,
+                          VfResumeSignal signal, gint64 deadline, GError **error)
+{
+    VfResumeTarget target = {id, host, group_fd, signal, NULL};
+
+    if (vf_resume_devices(qmp, &target, 1, deadline))
+        return TRUE;
+    g_propagate_error(error, target.error);
+    return FALSE;
 }

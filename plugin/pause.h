@@ -70,11 +70,22 @@ typedef enum {
     VF_RESUME_SIGNAL_FATAL,
 } VfResumeSignal;
 
-// Gives a paused device the function `host` (NULL: the one it had), as `group_fd`, which is the
-// open VFIO group of that function and stays the caller's (-1: QEMU opens it by path: design.md
-// rule 7 says when not to), and waits until it runs. A device that runs on `host` already is done;
-// one that runs on another function is VF_ERROR_STATE. A failure's message holds QEMU's reason, and
-// the device stays paused. QEMU keeps no descriptor of a resume that failed, as long as it can
-// still be told so; where it cannot, the next resume of the device replaces that one.
+typedef struct {
+    const char *id;
+    const VfPciAddr *host; // the function it gets; NULL: the one it had
+    int group_fd; // the open VFIO group of that function, the caller's; -1: QEMU opens it by path
+                  // (design.md rule 7 says when not to)
+    VfResumeSignal signal;
+    GError *error; // out: why it does not run; NULL when it does. The caller's to free
+} VfResumeTarget;
+
+// Starts the resume of all devices, then waits until each runs. TRUE when all do. A device that
+// runs on `host` already is done; one that runs on another function is VF_ERROR_STATE. A failure's
+// message holds QEMU's reason, and the device stays paused. QEMU keeps no descriptor of a resume
+// that failed, as long as it can still be told so; where it cannot, the next resume of the device
+// replaces that one.
+gboolean vf_resume_devices(VfQmp *qmp, VfResumeTarget *targets, guint n_targets, gint64 deadline);
+
+// One device.
 gboolean vf_resume_device(VfQmp *qmp, const char *id, const VfPciAddr *host, int group_fd,
                           VfResumeSignal signal, gint64 deadline, GError **error);

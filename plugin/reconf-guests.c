@@ -266,6 +266,19 @@ static gboolean has_ended(Guest *guest)
     return TRUE;
 }
 
+// Takes `failure`, which may be NULL.
+static gboolean end_task(Guest *guest, GError *failure, GError **error)
+{
+    if (failure == NULL)
+        return TRUE;
+    if (has_ended(guest)) {
+        g_error_free(failure);
+        return TRUE;
+    }
+    g_propagate_error(error, failure);
+    return FALSE;
+}
+
 static gboolean pause_guest(Guest *guest, GError **error)
 {
     g_autofree VfPauseTarget *targets = g_new0(VfPauseTarget, guest->members->len);
@@ -294,14 +307,7 @@ static gboolean pause_guest(Guest *guest, GError **error)
         }
         g_clear_error(&targets[i].error);
     }
-    if (first == NULL)
-        return TRUE;
-    if (has_ended(guest)) {
-        g_error_free(first);
-        return TRUE;
-    }
-    g_propagate_error(error, first);
-    return FALSE;
+    return end_task(guest, first, error);
 }
 
 gboolean vf_guests_pause(VfGuests *guests, gint64 deadline, GError **error)
@@ -313,24 +319,36 @@ gboolean vf_guests_pause(VfGuests *guests, gint64 deadline, GError **error)
 
 static gboolean resume_guest(Guest *guest, GError **error)
 {
-    g_autoptr(GError) cause = NULL;
+    g_autofree VfResumeTarget *targets = g_new0(VfResumeTarget, guest->members->len);
+    g_autofree VfMember **members = g_new0(VfMember *, guest->members->len);
+    guint count = 0;
+    GError *first = NULL;
 
-    for (guint i = 0; cause == NULL && i < guest->members->len; i++) {
+    for (guint i = 0; guest->qmp != NULL && i < guest->members->len; i++) {
         VfMember *member = g_ptr_array_index(guest->members, i);
 
-        if (member->group != NULL && guest->qmp != NULL && member->state == VF_PAUSE_PAUSED &&
-            vf_resume_device(guest->qmp, member->id, &member->owner->address,
-                             vf_fence_fd(member->group), guest->guests->signal,
-                             guest->guests->deadline, &cause)) {
-            member->state = VF_PAUSE_RUNNING;
-            member->resumed_at = g_get_monotonic_time();
-            tell(guest, VF_RECONF_STEP_RESUME, "resumed", member);
-        }
+        if (member->group == NULL || member->state != VF_PAUSE_PAUSED)
+            continue;
+        members[count] = member;
+        targets[count++] = (VfResumeTarget){.id = member->id,
+                                            .host = &member->owner->address,
+                                            .group_fd = vf_fence_fd(member->group),
+                                            .signal = guest->guests->signal};
     }
-    if (cause == NULL || has_ended(guest))
+    if (count == 0)
         return TRUE;
-    g_propagate_error(error, g_steal_pointer(&cause));
-    return FALSE;
+    vf_resume_devices(guest->qmp, targets, count, guest->guests->deadline);
+    for (guint i = 0; i < count; i++) {
+        if (targets[i].error == NULL) {
+            members[i]->state = VF_PAUSE_RUNNING;
+            members[i]->resumed_at = g_get_monotonic_time();
+            tell(guest, VF_RECONF_STEP_RESUME, "resumed", members[i]);
+        } else if (first == NULL) {
+            first = g_steal_pointer(&targets[i].error);
+        }
+        g_clear_error(&targets[i].error);
+    }
+    return end_task(guest, first, error);
 }
 
 gboolean vf_guests_resume(VfGuests *guests, VfResumeSignal signal, gint64 deadline, GError **error)

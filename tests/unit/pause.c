@@ -379,6 +379,24 @@ static void test_resume(Fixture *f, gconstpointer data)
     g_assert_cmpuint(qmp_peer_count(f->peer, "closefd"), ==, 0);
 }
 
+// Both at the same time: the one that never ends takes nothing from the other.
+static void test_resume_two(Fixture *f, gconstpointer data)
+{
+    VfResumeTarget targets[] = {{.id = NET0, .group_fd = f->group}, {.id = NET1, .group_fd = -1}};
+
+    qmp_peer_set(f->peer, NET0, "paused", NULL);
+    qmp_peer_set(f->peer, NET1, "paused", NULL);
+    qmp_peer_order(f->peer, "vfio-resume", QMP_HANG, 1);
+    g_assert_false(vf_resume_devices(f->qmp, targets, 2, in(SHORT_US)));
+    assert_says(targets[0].error, VF_ERROR_QMP, "resuming when the time was over, not running");
+    g_assert_no_error(targets[1].error);
+    assert_state(f, NET0, "resuming");
+    assert_state(f, NET1, "running");
+    g_assert_cmpuint(qmp_peer_count(f->peer, "vfio-resume"), ==, 2);
+    g_assert_cmpuint(qmp_peer_named(f->peer), ==, 0);
+    g_error_free(targets[0].error);
+}
+
 static void test_resume_plain(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -545,6 +563,7 @@ int main(int argc, char **argv)
     ADD("/pause/pause/stalls", test_stalls);
     ADD("/pause/pause/without-extension", test_without_extension);
     ADD("/pause/resume/done", test_resume);
+    ADD("/pause/resume/two", test_resume_two);
     ADD("/pause/resume/plain", test_resume_plain);
     ADD("/pause/resume/elsewhere", test_resume_elsewhere);
     ADD("/pause/resume/under-way", test_resume_under_way);
