@@ -261,6 +261,8 @@ urn:virtfn:error:exhausted"
 /v1/leases/{uuid}/{device}
 /v1/pools
 /v1/pools/{name}
+/v1/reconf
+/v1/reconf/{pf}
 /v1/render
 /v1/status"
 }
