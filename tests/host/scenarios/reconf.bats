@@ -23,7 +23,7 @@ setup_file() {
 }
 
 teardown_file() {
-    virtfn_teardown
+    guests_remove
 }
 
 teardown() {
