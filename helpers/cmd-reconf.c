@@ -11,14 +11,17 @@
 #include "table.h"
 #include "virtfn.h"
 
-static int vfs;
+#define NOT_GIVEN G_MININT
+
+static int vfs = NOT_GIVEN;
 static char *bitstream;
 static gboolean dry_run, yes, cancel;
 
 typedef struct {
     const VfCli *cli;
-    gboolean quiet;
-    gsize owners; // that will be paused
+    gboolean quiet;   // shows problems only
+    gboolean planned; // the plan was shown before
+    gsize owners;     // that will be paused
     gboolean done, ok;
 } Progress;
 
@@ -110,11 +113,11 @@ static gboolean on_event(const char *line, json_t *event, gpointer data, GError 
         vf_cli_report(problem);
         return TRUE;
     }
-    if (progress->quiet)
+    if (progress->quiet && strcmp(kind, "problem") != 0)
         return TRUE;
     if (progress->cli->json)
         printf("%s\n", line);
-    else if (strcmp(kind, "plan") == 0)
+    else if (strcmp(kind, "plan") == 0 && !progress->planned)
         print_plan(event);
     else if (strcmp(kind, "step") == 0)
         print_step(progress->cli, event);
@@ -133,7 +136,7 @@ static json_t *new_body(const char *target, gboolean dry, GError **error)
         json_decref(body);
         return NULL;
     }
-    if (vfs != 0)
+    if (vfs != NOT_GIVEN)
         json_object_set_new(body, "vfs", json_integer(vfs));
     json_object_set_new(body, "dry_run", json_boolean(dry));
     if (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error))
@@ -163,7 +166,7 @@ static gboolean agreed(gsize owners, GError **error)
 {
     char answer[8] = "";
 
-    if (yes || owners == 0)
+    if (owners == 0)
         return TRUE;
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
         g_set_error(error, VF_ERROR, VF_ERROR_STATE,
@@ -189,18 +192,21 @@ static gboolean cancel_it(const VfCli *cli, const char *pf, GError **error)
 
 static gboolean run(const VfCli *cli, char **args, GError **error)
 {
-    Progress look = {.cli = cli, .quiet = cli->json && !dry_run}, work = {.cli = cli};
+    Progress look = {.cli = cli, .quiet = cli->json && !dry_run};
+    Progress work = {.cli = cli, .planned = !yes};
 
     if (cancel)
         return cancel_it(cli, args[0], error);
-    if (vfs < 0 || vfs > G_MAXUINT16) {
+    if (vfs != NOT_GIVEN && (vfs < 1 || vfs > G_MAXUINT16)) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                     "--vfs is a number from 1 to 65535");
         return FALSE;
     }
-    if (!ask_daemon(&look, args[0], TRUE, error))
+    if (dry_run)
+        return ask_daemon(&look, args[0], TRUE, error);
+    if (!yes && (!ask_daemon(&look, args[0], TRUE, error) || !agreed(look.owners, error)))
         return FALSE;
-    return dry_run || (agreed(look.owners, error) && ask_daemon(&work, args[0], FALSE, error));
+    return ask_daemon(&work, args[0], FALSE, error);
 }
 
 static const GOptionEntry options[] = {

@@ -74,6 +74,15 @@ ua-virtfn-b running"
     equal "$(vf_count $PF)" 4
 }
 
+@test "the plan is shown once, and a refusal is shown with --json too" {
+    run cli reconf --yes --vfs 7 uplink
+    equal "$(grep -c 'functions in use' <<<"$output")" 1
+    run cli reconf --json --vfs 9 uplink
+    [[ $status -eq 1 && $output == *'cannot have 9 VFs'* ]]
+    run cli reconf --yes --vfs 0 uplink
+    [[ $status -eq 2 && $output == *'--vfs is a number from 1 to 65535'* ]]
+}
+
 @test "as many as there are is nothing to do" {
     cli reconf --yes uplink
     run grep -c 'sriov_numvfs 0' "$ROOT/.log"
