@@ -139,23 +139,10 @@ static gboolean check_leases(const Order *order, guint count, GError **error)
     return TRUE;
 }
 
-static const VfPoolConfig *pool_of(const VfDaemon *daemon, const VfPciAddr *address)
-{
-    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, address);
-
-    for (guint i = 0; i < daemon->inventory->pools->len; i++) {
-        const VfInvPool *pool = vf_daemon_pool(daemon, i);
-
-        if (g_ptr_array_find(pool->pfs, pf, NULL))
-            return pool->config;
-    }
-    return NULL;
-}
-
 static gboolean check(const Order *order, guint count, GError **error)
 {
     const VfInvPf *pf = vf_inventory_pf(order->daemon->inventory, &order->pf);
-    const VfPoolConfig *pool = pf != NULL ? pool_of(order->daemon, &order->pf) : NULL;
+    const VfPoolConfig *pool = vf_reconf_pool(order->daemon, &order->pf);
     char address[VF_PCIADDR_BUFSIZE];
 
     vf_pciaddr_format(&order->pf, address);
@@ -191,7 +178,7 @@ static void order_begin(gpointer data)
         return;
     order->reconf = vf_reconf_plan(daemon, &order->pf, count, NULL);
     if (order->bitstream != NULL) {
-        order->reconf->program = g_strdup(pool_of(daemon, &order->pf)->bitstream_program);
+        order->reconf->program = g_strdup(vf_reconf_pool(daemon, &order->pf)->bitstream_program);
         order->reconf->bitstream = g_strdup(order->bitstream);
     }
     emit_plan(order);

@@ -43,12 +43,30 @@ static void add_owner(const VfDaemon *daemon, VfReconf *reconf, const VfLease *l
     vf_settings_merge(&owner->after, &lease->settings, &lease->settings);
 }
 
+const VfPoolConfig *vf_reconf_pool(const VfDaemon *daemon, const VfPciAddr *address)
+{
+    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, address);
+
+    for (guint i = 0; pf != NULL && i < daemon->inventory->pools->len; i++) {
+        const VfInvPool *pool = vf_daemon_pool(daemon, i);
+
+        if (g_ptr_array_find(pool->pfs, pf, NULL))
+            return pool->config;
+    }
+    return NULL;
+}
+
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
                          const char *starting)
 {
     VfReconf *reconf = vf_reconf_new(pf, vf_sriov_count(daemon->options.root, pf), count);
     g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
+    const VfPoolConfig *pool = vf_reconf_pool(daemon, pf);
 
+    if (pool != NULL) {
+        vf_settings_merge(&reconf->before, &pool->settings, &pool->settings);
+        vf_settings_merge(&reconf->after, &pool->settings, &pool->settings);
+    }
     for (guint i = 0; i < leases->len; i++) {
         const VfLease *lease = g_ptr_array_index(leases, i);
         const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
@@ -58,11 +76,6 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
             strcmp(lease->uuid, starting != NULL ? starting : "") == 0)
             continue;
         add_owner(daemon, reconf, lease, slot);
-        const VfSettings *profile = &vf_daemon_pool(daemon, lease->pool)->config->settings;
-        vf_settings_clear(&reconf->before);
-        vf_settings_clear(&reconf->after);
-        vf_settings_merge(&reconf->before, profile, profile);
-        vf_settings_merge(&reconf->after, profile, profile);
     }
     return reconf;
 }
@@ -112,27 +125,21 @@ gboolean vf_reconf_do(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes 
 gboolean vf_reconf_is_over(const char *run_dir, const VfPciAddr *pf, GError **error)
 {
     g_autofree char *journals = journals_of(run_dir);
-    g_autoptr(GArray) open = vf_reconf_open(journals);
     char address[VF_PCIADDR_BUFSIZE];
 
-    for (guint i = 0; i < open->len; i++) {
-        if (!vf_pciaddr_equal(&g_array_index(open, VfPciAddr, i), pf))
-            continue;
-        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
-                    "%s: its last reconf has not ended" VF_REMEDY
-                    "'virtfn status' says why; it is tried again by itself",
-                    vf_pciaddr_format(pf, address));
-        return FALSE;
-    }
-    return TRUE;
+    if (!vf_reconf_has_journal(journals, pf))
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                "%s: its last reconf has not ended" VF_REMEDY
+                "'virtfn status' says why; it is tried again by itself",
+                vf_pciaddr_format(pf, address));
+    return FALSE;
 }
 
 // ---- open journals
 
 typedef struct {
     VfDaemon *daemon;
-    const char *root, *helper;
-    char *journals;
     VfPciAddr pf;
     GError *error;
 } Recovery;
@@ -140,17 +147,14 @@ typedef struct {
 static void recovery_run(gpointer data)
 {
     Recovery *recovery = data;
-    g_autoptr(VfReconf) reconf =
-        vf_reconf_load(recovery->journals, &recovery->pf, &recovery->error);
-    VfReconfHost host = {.root = recovery->root,
-                         .helper = recovery->helper,
-                         .journals = recovery->journals,
-                         .pause_ms = RECOVER_MS,
-                         .resume_ms = RECOVER_MS};
+    g_autofree char *journals = NULL;
+    VfReconfHost host = vf_reconf_host(&recovery->daemon->options, &journals);
+    g_autoptr(VfReconf) reconf = vf_reconf_load(journals, &recovery->pf, &recovery->error);
     g_autoptr(GError) cause = NULL;
 
     if (reconf == NULL)
         return;
+    host.pause_ms = host.resume_ms = RECOVER_MS;
     if (vf_reconf_recover(reconf, &host, &cause) == VF_RECONF_STUCK)
         recovery->error = g_steal_pointer(&cause);
 }
@@ -172,7 +176,6 @@ static void recovery_done(gpointer data)
     if (vf_daemon_refresh(daemon))
         vf_domains_resync(daemon);
     g_clear_error(&recovery->error);
-    g_free(recovery->journals);
     g_free(recovery);
 }
 
@@ -189,9 +192,6 @@ void vf_reconf_recover_all(VfDaemon *daemon)
         VfLaneJob job = {NULL, recovery_run, recovery_done, recovery};
 
         recovery->daemon = daemon;
-        recovery->root = daemon->options.root;
-        recovery->helper = daemon->options.helper;
-        recovery->journals = g_strdup(journals);
         recovery->pf = g_array_index(open, VfPciAddr, i);
         vf_lanes_submit(daemon->lanes, &recovery->pf, &job);
     }

@@ -10,6 +10,9 @@
 #include "daemon.h"
 #include "reconf.h"
 
+// The pool whose profile and bitstream-program count for a PF: the first that has it, NULL = none.
+const VfPoolConfig *vf_reconf_pool(const VfDaemon *daemon, const VfPciAddr *address);
+
 // What a PF's change to `count` VFs means for the leases as they are now. `starting`: UUID of the
 // domain whose start wants it, whose own functions are readied after it; NULL = none.
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,

@@ -251,7 +251,7 @@ VfReconf *vf_reconf_load(const char *journals, const VfPciAddr *pf, GError **err
     json_error_t where;
     json_t *json;
 
-    if (!g_file_test(path, G_FILE_TEST_EXISTS))
+    if (!vf_reconf_has_journal(journals, pf))
         return NULL;
     json = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
     VfReconf *reconf = json != NULL ? read_reconf(json, pf) : NULL;
@@ -262,6 +262,13 @@ VfReconf *vf_reconf_load(const char *journals, const VfPciAddr *pf, GError **err
                     "shut down the guests of that card, and remove the file",
                     path);
     return reconf;
+}
+
+gboolean vf_reconf_has_journal(const char *journals, const VfPciAddr *pf)
+{
+    g_autofree char *path = journal_path(journals, pf);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
 }
 
 GArray *vf_reconf_open(const char *journals)

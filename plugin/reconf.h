@@ -124,5 +124,6 @@ gboolean vf_reconf_forget(const VfReconf *reconf, const char *journals, GError *
 // NULL without an error when there is none. VF_ERROR_INTERNAL: it cannot be read, or makes no
 // sense.
 VfReconf *vf_reconf_load(const char *journals, const VfPciAddr *pf, GError **error);
+gboolean vf_reconf_has_journal(const char *journals, const VfPciAddr *pf);
 // PF addresses (VfPciAddr) with a journal. Caller frees.
 GArray *vf_reconf_open(const char *journals);

@@ -24,12 +24,14 @@ static gboolean is_owner(const VfLease *lease, const char *uuid)
 static void plan_growth(VfWork *work)
 {
     const VfProvision *p = work->provision;
-    guint pool, vfs = vf_sriov_count(p->root, &p->pf);
-    const VfInvPool *known = vf_inventory_pool(work->daemon->inventory, p->pool, &pool);
     gboolean starts = work->run == vf_provision_prepare && *p->domain != '\0';
+    guint pool, vfs;
+    const VfInvPool *known = vf_inventory_pool(work->daemon->inventory, p->pool, &pool);
 
-    if (starts && !p->may_recreate && vfs > 0 && vfs < p->count && known != NULL &&
-        known->config->growth == VF_GROWTH_GROW)
+    if (!starts || p->may_recreate || known == NULL || known->config->growth != VF_GROWTH_GROW)
+        return;
+    vfs = vf_sriov_count(p->root, &p->pf);
+    if (vfs > 0 && vfs < p->count)
         work->reconf = vf_reconf_plan(work->daemon, &p->pf, p->count, p->domain);
 }
 
