@@ -28,6 +28,7 @@ typedef struct {
     const VfReconfHost *host;
     VfGuests *guests;
     VfReconfTimes *times;
+    VfFence *fence;     // while VFs are being removed
     gboolean forward;   // to `to`, else back to `from`
     gboolean destroyed; // VFs were, or may have been
 } Run;
@@ -163,26 +164,27 @@ static gboolean create(Run *run, GError **error)
                               error);
 }
 
+static gboolean raise_fence(Run *run, GError **error)
+{
+    run->fence = vf_fence_acquire(run->host->root, &run->reconf->pf, error);
+    return run->fence != NULL;
+}
+
 static gboolean remove_all(Run *run, GError **error)
 {
-    const VfReconf *reconf = run->reconf;
-    g_autoptr(VfFence) fence = NULL;
-    gboolean ok;
+    return vf_sriov_clear(run->host->root, &run->reconf->pf, run->fence, run->host->helper, error);
+}
 
-    tell(run, VF_RECONF_STEP_FENCE, "begin", NULL);
-    gint64 begin = g_get_monotonic_time();
-    fence = vf_fence_acquire(run->host->root, &reconf->pf, error);
-    run->times->steps[VF_RECONF_STEP_FENCE] += g_get_monotonic_time() - begin;
-    tell(run, VF_RECONF_STEP_FENCE, fence != NULL ? "end" : "failed", NULL);
-    if (fence == NULL || is_cancelled(run, error) ||
-        !save(run, run->forward ? VF_RECONF_DISRUPTIVE : VF_RECONF_UNDOING, error))
-        return FALSE;
-    run->destroyed = TRUE;
-    tell(run, VF_RECONF_STEP_REMOVE, "begin", NULL);
-    begin = g_get_monotonic_time();
-    ok = vf_sriov_clear(run->host->root, &reconf->pf, fence, run->host->helper, error);
-    run->times->steps[VF_RECONF_STEP_REMOVE] += g_get_monotonic_time() - begin;
-    tell(run, VF_RECONF_STEP_REMOVE, ok ? "end" : "failed", NULL);
+// Whether or not it succeeds, the fence is given back: before VFs are created, as F-A4 has it.
+static gboolean destroy(Run *run, GError **error)
+{
+    gboolean ok = do_step(run, VF_RECONF_STEP_FENCE, raise_fence, error) &&
+                  !is_cancelled(run, error) &&
+                  save(run, run->forward ? VF_RECONF_DISRUPTIVE : VF_RECONF_UNDOING, error);
+
+    run->destroyed |= ok;
+    ok = ok && do_step(run, VF_RECONF_STEP_REMOVE, remove_all, error);
+    g_clear_pointer(&run->fence, vf_fence_release);
     return ok;
 }
 
@@ -256,16 +258,14 @@ static gboolean resume_all(Run *run, GError **error)
 // ---- either direction
 
 // The PF and its owners as the wanted configuration says. afresh: the VFs are made anew, although
-// there may be the right number.
+// there may be the right number. Begins with what the last look saw.
 static gboolean converge(Run *run, gboolean afresh, GError **error)
 {
     const VfReconf *reconf = run->reconf;
 
-    if (!do_step(run, VF_RECONF_STEP_LOOK, look, error))
-        return FALSE;
     if (afresh || vf_sriov_count(run->host->root, &reconf->pf) != wanted(run)) {
         if (is_cancelled(run, error) || !do_step(run, VF_RECONF_STEP_PAUSE, pause_all, error) ||
-            !remove_all(run, error) || !do_step(run, VF_RECONF_STEP_CARD, set_up_card, error) ||
+            !destroy(run, error) || !do_step(run, VF_RECONF_STEP_CARD, set_up_card, error) ||
             !do_step(run, VF_RECONF_STEP_CREATE, create, error))
             return FALSE;
     }
@@ -305,7 +305,7 @@ static VfReconfOutcome go_back(Run *run, GError **error)
 
     run->forward = FALSE;
     vf_guests_drop_groups(run->guests);
-    if (converge(run, run->destroyed, &cause))
+    if (do_step(run, VF_RECONF_STEP_LOOK, look, &cause) && converge(run, run->destroyed, &cause))
         return finish(run, VF_RECONF_UNDONE, error);
     if (error != NULL)
         g_prefix_error(error,
@@ -376,7 +376,8 @@ VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GE
     begin(&run, reconf, host, &times);
     if (phase == VF_RECONF_DISRUPTIVE || phase == VF_RECONF_RESUMING) {
         run.destroyed = TRUE;
-        outcome = converge(&run, phase == VF_RECONF_DISRUPTIVE, &cause)
+        outcome = do_step(&run, VF_RECONF_STEP_LOOK, look, &cause) &&
+                          converge(&run, phase == VF_RECONF_DISRUPTIVE, &cause)
                       ? finish(&run, VF_RECONF_DONE, &cause)
                       : go_back(&run, &cause);
     } else {
