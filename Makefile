@@ -74,6 +74,7 @@ LIB_SOURCES := \
 	plugin/domains.c \
 	plugin/domtree.c \
 	plugin/domxml.c \
+	plugin/door.c \
 	plugin/fence.c \
 	plugin/init.c \
 	plugin/inventory.c \

@@ -9,6 +9,7 @@ UNIT_NAMES := \
 	config \
 	doctor \
 	domxml \
+	door \
 	examples \
 	fakekernel \
 	fence \
