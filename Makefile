@@ -114,6 +114,7 @@ LIB_SOURCES := \
 	plugin/selector.c \
 	plugin/server.c \
 	plugin/settings.c \
+	plugin/settle.c \
 	plugin/splice.c \
 	plugin/sriov.c \
 	plugin/view.c \

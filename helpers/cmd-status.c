@@ -238,6 +238,21 @@ static void print_head(const VfCli *cli, const json_t *status)
     print_trouble(cli, connected ? VF_GREEN : VF_YELLOW, "", "", link);
 }
 
+static void print_settling(const VfCli *cli, const json_t *guests)
+{
+    g_autoptr(GString) text = g_string_new("libvirt's daemon is starting: no reconf begins");
+    const json_t *guest;
+    size_t i;
+
+    json_array_foreach(guests, i, guest)
+    {
+        g_string_append_printf(text, "%s%s", i == 0 ? " until it has found " : ", ",
+                               vf_cell_text(guest, "name"));
+    }
+    printf("\n");
+    print_trouble(cli, VF_YELLOW, "", "", text->str);
+}
+
 static void print_status(const VfCli *cli, const json_t *status)
 {
     const json_t *item, *pools = json_object_get(status, "pools");
@@ -248,6 +263,8 @@ static void print_status(const VfCli *cli, const json_t *status)
     if (json_array_size(pools) == 0)
         printf("\nno pools: describe one in " VF_SYSCONFDIR "/virtfn/, see virtfn.conf(5)\n");
     json_array_foreach(pools, i, item) print_pool(cli, item);
+    if (json_is_array(json_object_get(status, "settling")))
+        print_settling(cli, json_object_get(status, "settling"));
     json_array_foreach(json_object_get(status, "domains"), i, item) print_domain(cli, item, &any);
     print_problems(cli, json_object_get(status, "problems"), pools);
 }

@@ -8,6 +8,7 @@ VIRTFN_SOURCES := \
 	helpers/cmd-list.c \
 	helpers/cmd-reconf.c \
 	helpers/cmd-render.c \
+	helpers/cmd-settle.c \
 	helpers/cmd-show.c \
 	helpers/cmd-status.c \
 	helpers/columns.c \

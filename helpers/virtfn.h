@@ -38,6 +38,7 @@ extern const VfCommand vf_command_list;
 extern const VfCommand vf_command_show;
 extern const VfCommand vf_command_render;
 extern const VfCommand vf_command_doctor;
+extern const VfCommand vf_command_settle;
 
 VfClient *vf_cli_connect(const VfCli *cli);
 

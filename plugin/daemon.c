@@ -13,6 +13,7 @@
 #include "io.h"
 #include "log.h"
 #include "nodedev.h"
+#include "settle.h"
 #include "sriov.h"
 #include "virconn.h"
 
@@ -286,6 +287,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     log_problems(daemon);
     rebuild(daemon);
     daemon->domains = vf_domains_new(daemon);
+    daemon->settle = vf_settle_new(daemon);
     return daemon;
 }
 
@@ -298,6 +300,7 @@ void vf_daemon_free(VfDaemon *daemon)
     if (daemon->ledger != NULL && vf_ledger_dirty(daemon->ledger))
         vf_ledger_commit(daemon->ledger, NULL, NULL);
     g_queue_clear_full(&daemon->commits, g_free);
+    g_clear_pointer(&daemon->settle, vf_settle_free);
     g_clear_pointer(&daemon->domains, vf_domains_free);
     g_clear_pointer(&daemon->allocator, vf_allocator_free);
     g_clear_pointer(&daemon->inventory, vf_inventory_free);

@@ -26,6 +26,7 @@ typedef struct {
 
 typedef struct VfVirconn VfVirconn;
 typedef struct VfDomains VfDomains;
+typedef struct VfSettle VfSettle;
 
 typedef struct {
     const char *root;       // "" on a real host
@@ -58,6 +59,7 @@ typedef struct {
     GPtrArray *orphans;     // of VfOrphan
     VfLanes *lanes;
     VfDomains *domains;
+    VfSettle *settle;
     VfVirconn *virconn; // NULL without libvirt
     GQueue commits;     // of waiting answers
     guint commit_source;

@@ -12,6 +12,7 @@
 #include "jsontext.h"
 #include "reconf-jobs.h"
 #include "routes.h"
+#include "settle.h"
 #include "sriov.h"
 
 typedef struct {
@@ -22,6 +23,7 @@ typedef struct {
     int count;   // VFs wanted, VF_UNSET = as configured
     char *bitstream;
     gboolean dry_run, failed;
+    gboolean entered; // see settle.h
     // the PF at work
     VfPciAddr pf;
     VfReconf *reconf;
@@ -176,6 +178,8 @@ static void order_begin(gpointer data)
 
     if (!check(order, count, &order->error))
         return;
+    if (!order->dry_run && !(order->entered = vf_settle_enter(daemon, &order->error)))
+        return;
     order->reconf = vf_reconf_plan(daemon, &order->pf, count, NULL);
     if (order->bitstream != NULL) {
         order->reconf->program = g_strdup(vf_reconf_pool(daemon, &order->pf)->bitstream_program);
@@ -214,6 +218,9 @@ static void order_done(gpointer data)
         emit_problem(order);
     else if (order->times.outage > 0 || order->times.steps[VF_RECONF_STEP_CREATE] > 0)
         emit_times(order);
+    if (order->entered)
+        vf_settle_leave(order->daemon);
+    order->entered = FALSE;
     g_hash_table_remove(order->daemon->reconfs, vf_pciaddr_format(&order->pf, pf));
     g_clear_error(&order->error);
     g_clear_pointer(&order->reconf, vf_reconf_free);

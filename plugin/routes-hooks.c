@@ -11,6 +11,7 @@
 #include "lifecycle.h"
 #include "log.h"
 #include "routes.h"
+#include "settle.h"
 
 static void hook_answered(const GError *error, gpointer data)
 {
@@ -43,12 +44,17 @@ static void release(VfDaemon *daemon, VfRequest *request, const char *xml, gsize
 }
 
 // started, reconnect: the guest runs, whatever we find.
-static void adopt(VfDaemon *daemon, VfRequest *request, const char *xml, gsize length)
+static void adopt(VfDaemon *daemon, VfRequest *request, const char *operation, const char *xml,
+                  gsize length)
 {
     g_autoptr(GError) error = NULL;
+    g_autoptr(VfDomain) domain =
+        strcmp(operation, "reconnect") == 0 ? vf_domain_parse(xml, length, NULL) : NULL;
 
     if (!vf_lifecycle_adopt(daemon, xml, length, &error))
         vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "%s", error->message);
+    if (domain != NULL)
+        vf_settle_met(daemon, domain->uuid);
     vf_request_reply_empty(request);
 }
 
@@ -120,7 +126,7 @@ void vf_route_hook(VfRequest *request, gpointer daemon)
     } else if (strcmp(operation, "start") == 0) {
         start(daemon, request, xml, length);
     } else if (strcmp(operation, "started") == 0 || strcmp(operation, "reconnect") == 0) {
-        adopt(daemon, request, xml, length);
+        adopt(daemon, request, operation, xml, length);
     } else if (strcmp(operation, "release") == 0) {
         release(daemon, request, xml, length);
     } else if (strcmp(operation, "migrate") == 0 || strcmp(operation, "restore") == 0) {

@@ -7,6 +7,7 @@
 #include "jsontext.h"
 #include "nodedev.h"
 #include "server.h"
+#include "settle.h"
 #include "virconn.h"
 
 // NULL when the slot's VF will have no address.
@@ -293,6 +294,8 @@ void vf_view_status(GString *out, const VfDaemon *daemon)
                    VF_VERSION, daemon->boot_id, daemon->since, uri, connected,
                    connected ? NULL : problem);
     vf_view_pools(out, daemon);
+    vf_json_append(out, ",'settling':");
+    vf_settle_view(out, daemon);
     vf_json_append(out, ",'domains':");
     vf_view_domains(out, daemon);
     vf_json_append(out, ",'leases':");

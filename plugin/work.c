@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "reconf-jobs.h"
+#include "settle.h"
 #include "sriov.h"
 
 // TRUE when the lease's function is, or may be, in use by another domain than `uuid`. Of that
@@ -31,8 +32,12 @@ static void plan_growth(VfWork *work)
     if (!starts || p->may_recreate || known == NULL || known->config->growth != VF_GROWTH_GROW)
         return;
     vfs = vf_sriov_count(p->root, &p->pf);
-    if (vfs > 0 && vfs < p->count)
+    if (vfs == 0 || vfs >= p->count)
+        return;
+    if (vf_settle_enter(work->daemon, work->waited ? &work->error : NULL))
         work->reconf = vf_reconf_plan(work->daemon, &p->pf, p->count, p->domain);
+    else
+        work->at_door = !work->waited;
 }
 
 static void begin(gpointer data)
@@ -70,7 +75,8 @@ static void run(gpointer data)
     VfProvision *p = work->provision;
     char expected[VF_PCIADDR_BUFSIZE], found[VF_PCIADDR_BUFSIZE];
 
-    if (!vf_reconf_is_over(work->daemon->options.run_dir, &p->pf, &work->error))
+    if (work->at_door || work->error != NULL ||
+        !vf_reconf_is_over(work->daemon->options.run_dir, &p->pf, &work->error))
         return;
     if (work->reconf != NULL && !grow(work)) {
         g_prefix_error(&work->error, "pool '%s' cannot grow: ", p->pool);
@@ -90,10 +96,27 @@ static void run(gpointer data)
                     vf_pciaddr_format(&work->expected, expected));
 }
 
+static void submit(VfWork *work);
+
+static void wait_is_over(gpointer data)
+{
+    VfWork *work = data;
+
+    work->at_door = FALSE;
+    work->waited = TRUE;
+    submit(work);
+}
+
 static void done(gpointer data)
 {
     VfWork *work = data;
 
+    if (work->at_door) {
+        vf_settle_wait(work->daemon, wait_is_over, work);
+        return;
+    }
+    if (work->reconf != NULL)
+        vf_settle_leave(work->daemon);
     work->done(work, work->error, work->data);
     g_clear_error(&work->error);
     g_clear_pointer(&work->reconf, vf_reconf_free);
@@ -122,11 +145,11 @@ static VfWork *work_new(VfDaemon *daemon, guint pool, guint slot, const VfSettin
     return work;
 }
 
-static void submit(VfDaemon *daemon, VfWork *work)
+static void submit(VfWork *work)
 {
     VfLaneJob job = {begin, run, done, work};
 
-    vf_lanes_submit(daemon->lanes, &work->provision->pf, &job);
+    vf_lanes_submit(work->daemon->lanes, &work->provision->pf, &job);
 }
 
 void vf_work_prepare(VfDaemon *daemon, const VfLease *lease, const VfPciAddr *expected,
@@ -140,7 +163,7 @@ void vf_work_prepare(VfDaemon *daemon, const VfLease *lease, const VfPciAddr *ex
     work->has_expected = expected != NULL;
     if (expected != NULL)
         work->expected = *expected;
-    submit(daemon, work);
+    submit(work);
 }
 
 void vf_work_release(VfDaemon *daemon, const VfLease *lease, VfWorkDone callback, gpointer data)
@@ -150,7 +173,7 @@ void vf_work_release(VfDaemon *daemon, const VfLease *lease, VfWorkDone callback
     work->run = vf_provision_release;
     work->provision->domain = g_strdup(lease->uuid);
     work->provision->device = g_strdup(lease->device);
-    submit(daemon, work);
+    submit(work);
 }
 
 void vf_work_ready_slot(VfDaemon *daemon, guint pool, guint slot, VfWorkDone callback,
@@ -162,5 +185,5 @@ void vf_work_ready_slot(VfDaemon *daemon, guint pool, guint slot, VfWorkDone cal
     work->run = vf_provision_prepare;
     work->provision->domain = g_strdup("");
     work->provision->device = g_strdup("");
-    submit(daemon, work);
+    submit(work);
 }

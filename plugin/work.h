@@ -19,6 +19,8 @@ struct VfWork {
     gboolean has_expected;
     VfPciAddr expected; // address that the domain's XML names
     VfReconf *reconf;   // how the PF gets more VFs under its owners, NULL = it may not, or need not
+    gboolean at_door;   // it waits until a libvirt daemon has started (settle.h)
+    gboolean waited;    // it has
     gboolean held;      // out: the function is open in somebody's hands
     gboolean (*run)(VfProvision *, GError **);
     VfWorkDone done;

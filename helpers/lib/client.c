@@ -241,7 +241,8 @@ static void set_options(Exchange *exchange, const VfClientRequest *request,
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)VF_CLIENT_STREAM_SECONDS);
     } else {
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)VF_CLIENT_SECONDS);
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT,
+                         (long)(request->seconds > 0 ? request->seconds : VF_CLIENT_SECONDS));
     }
     if (request->type != NULL) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);

@@ -30,6 +30,7 @@ typedef struct {
     const char *body;
     gsize length;
     const char *expect; // content type of a good answer
+    guint seconds;      // until the answer is there; 0 = VF_CLIENT_SECONDS
 } VfClientRequest;
 
 // Body of a 2xx answer, with a NUL after it; *length (may be NULL) does not count that NUL. Caller

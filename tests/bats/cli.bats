@@ -66,6 +66,7 @@ render a b|render: too many arguments -- see: virtfn help render
 render --in-place|render: --in-place needs a FILE -- see: virtfn help render
 render -i -|render: --in-place needs a FILE -- see: virtfn help render
 init --bitstream|init: missing argument for --bitstream -- see: virtfn help init
+settle x|settle: too many arguments -- see: virtfn help settle
 doctor a b|doctor: too many arguments -- see: virtfn help doctor
 CASES
 }

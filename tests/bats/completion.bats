@@ -48,8 +48,8 @@ serve() {
 }
 
 @test "commands" {
-    expect_offer 'virtfn ' 'doctor help init list reconf render show status'
-    expect_offer 'virtfn s' 'show status'
+    expect_offer 'virtfn ' 'doctor help init list reconf render settle show status'
+    expect_offer 'virtfn s' 'settle show status'
     expect_offer 'virtfn help d' 'doctor'
     expect_offer "virtfn --json --socket $SOCKET st" 'status'
 }
