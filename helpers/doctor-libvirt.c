@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What libvirt needs of virtfn: the hook, and for pausing guests the directory of virtfn's QMP
-// sockets and, where AppArmor confines guests, the rule that lets QEMU create its socket there.
+// sockets, where AppArmor confines guests the rule that lets QEMU create its socket there, and the
+// drop-in that keeps libvirt's daemon from starting while guests are paused.
 
 #include <string.h>
 #include <unistd.h>
@@ -88,9 +89,61 @@ static void check_apparmor(VfDoctor *doctor)
                       "*.sock rw,\" to " APPARMOR_LOCAL);
 }
 
+// Where systemd looks for units and their drop-ins.
+static const char *const unit_directories[] = {"/etc/systemd/system", "/run/systemd/system",
+                                               "/usr/local/lib/systemd/system",
+                                               "/usr/lib/systemd/system", "/lib/systemd/system"};
+
+static gboolean has_unit(const VfDoctor *doctor, const char *unit)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(unit_directories); i++) {
+        g_autofree char *path = vf_path(doctor->root, "%s/%s", unit_directories[i], unit);
+
+        if (g_file_test(path, G_FILE_TEST_IS_REGULAR))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean settles(const VfDoctor *doctor, const char *unit)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(unit_directories); i++) {
+        g_autofree char *directory = g_strdup_printf("%s/%s.d", unit_directories[i], unit);
+        g_autoptr(GPtrArray) names = vf_doctor_list(doctor, directory, ".conf");
+
+        for (guint n = 0; n < names->len; n++) {
+            g_autofree char *text =
+                vf_doctor_read(doctor, "%s/%s", directory, (const char *)names->pdata[n]);
+            if (text != NULL && strstr(text, "virtfn settle") != NULL)
+                return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static void check_settle(VfDoctor *doctor)
+{
+    static const char *const units[] = {"libvirtd.service", "virtqemud.service"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(units); i++) {
+        if (!has_unit(doctor, units[i]))
+            continue;
+        if (settles(doctor, units[i]))
+            vf_doctor_add(doctor, VF_FINDING_OK, "settle", "host",
+                          "%s waits for the end of a reconf before it starts", units[i]);
+        else
+            vf_doctor_add(doctor, VF_FINDING_WARNING, "settle", "host",
+                          "%s may start in the middle of a reconf, and would end the guests that "
+                          "are paused" VF_REMEDY "install its drop-in (make install), with "
+                          "ExecStartPre=virtfn settle, and systemctl daemon-reload",
+                          units[i]);
+    }
+}
+
 void vf_doctor_check_libvirt(VfDoctor *doctor)
 {
     check_hook(doctor);
     check_qmp(doctor);
     check_apparmor(doctor);
+    check_settle(doctor);
 }

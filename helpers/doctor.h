@@ -45,7 +45,7 @@ GPtrArray *vf_doctor_list(const VfDoctor *doctor, const char *directory, const c
 // IOMMU, vfio-pci, what the kernel's version means.
 void vf_doctor_check_host(VfDoctor *doctor);
 
-// Hook, QMP directory, AppArmor.
+// Hook, QMP directory, AppArmor, drop-in.
 void vf_doctor_check_libvirt(VfDoctor *doctor);
 
 // One PF of the configuration: limits, driver, IOMMU groups, ARI, bus numbers, link.

@@ -41,6 +41,8 @@ make_healthy() {
     put etc/libvirt/hooks/qemu.d/50-virtfn '#!/bin/true'
     chmod 0755 "$root/etc/libvirt/hooks/qemu.d/50-virtfn"
     mkdir -p "$root/run/virtfn/qmp"
+    put lib/systemd/system/libvirtd.service '[Service]'
+    put lib/systemd/system/libvirtd.service.d/50-virtfn.conf $'[Service]\nExecStartPre=/usr/sbin/virtfn settle'
     put sys/class/net/eno1/flags 0x1003
     put sys/class/net/eno1/carrier 1
     printf '1\n' >"$device/ari_enabled"
@@ -78,7 +80,7 @@ expect_only() {
     run -0 doctor
     [[ $(cut -f 1 <<<"$output" | sort -u) == ok ]]
     [[ $(cut -f 2 <<<"$output" | sort | paste -sd ' ') == \
-        'apparmor buses daemon groups hook iommu kernel limit link owners pf qmp vfio' ]]
+        'apparmor buses daemon groups hook iommu kernel limit link owners pf qmp settle vfio' ]]
 }
 
 @test "a warning alone leaves the exit code 0" {
@@ -160,6 +162,16 @@ expect_only() {
 @test "qmp: no directory" {
     rmdir "$root/run/virtfn/qmp"
     expect_only 'warning qmp host' /run/virtfn/qmp
+}
+
+@test "settle: each libvirt daemon that there is" {
+    rm "$root/lib/systemd/system/libvirtd.service.d/50-virtfn.conf"
+    expect_only 'warning settle host' 'libvirtd.service may start in the middle of a reconf'
+    put etc/systemd/system/libvirtd.service.d/local.conf 'ExecStartPre=/usr/local/sbin/virtfn settle'
+    expect_only ''
+    put usr/lib/systemd/system/virtqemud.service '[Service]'
+    put usr/lib/systemd/system/virtqemud.service.d/other.conf '[Service]'
+    expect_only 'warning settle host' 'virtqemud.service may start'
 }
 
 @test "apparmor: a rule counts where the abstraction includes it" {
@@ -377,7 +389,7 @@ expect_only() {
     rm "${root:?}/etc/libvirt/hooks/qemu.d/50-virtfn"
     doctor --json >"$BATS_TEST_TMPDIR/out" || [[ $? -eq 1 ]]
     jq -e '.problems == 1 and .warnings == 1 and
-        (.findings | length == 13 and all(has("level") and has("check") and has("object") and
+        (.findings | length == 14 and all(has("level") and has("check") and has("object") and
             has("what") and has("remedy"))) and
         (.findings | map(select(.level != "ok")) | map([.level, .check, .object]) ==
             [["problem", "hook", "host"], ["warning", "link", "0000:01:00.0"]])' "$BATS_TEST_TMPDIR/out"
