@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "provision.h"
 
 #define LOOK_AGAIN_US (10 * 1000)
 
@@ -313,6 +314,45 @@ static gboolean pause_guest(Guest *guest, GError **error)
 gboolean vf_guests_pause(VfGuests *guests, gint64 deadline, GError **error)
 {
     return run_all(guests, pause_guest, deadline, error);
+}
+
+// ---- ready
+
+static gboolean check_address(const VfReconfOwner *owner, const VfPciAddr *found, GError **error)
+{
+    char was[VF_PCIADDR_BUFSIZE], is[VF_PCIADDR_BUFSIZE];
+
+    if (vf_pciaddr_equal(&owner->address, found))
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                "VF %u would move from %s to %s, which libvirt cannot be told" VF_REMEDY
+                "shut that guest down before this change",
+                owner->index, vf_pciaddr_format(&owner->address, was),
+                vf_pciaddr_format(found, is));
+    return FALSE;
+}
+
+gboolean vf_guests_ready(VfGuests *guests, VfMember *member, const VfPciAddr *pf,
+                         const char *helper, const VfSettings *settings, GError **error)
+{
+    const VfReconfOwner *owner = member->owner;
+    VfProvision provision = {.root = guests->root,
+                             .helper = helper,
+                             .pf = *pf,
+                             .index = owner->index,
+                             .keep_link = owner->keep_link,
+                             .pool = owner->pool,
+                             .domain = owner->uuid,
+                             .device = owner->device,
+                             .settings = *settings}; // borrowed
+
+    if (!vf_provision_prepare(&provision, error) ||
+        !check_address(owner, &provision.address, error))
+        return FALSE;
+    if (owner->stays_paused || member->state != VF_PAUSE_PAUSED)
+        return TRUE;
+    member->group = vf_fence_acquire_vf(guests->root, &provision.address, error);
+    return member->group != NULL;
 }
 
 // ---- resume

@@ -40,6 +40,12 @@ gboolean vf_guests_look(VfGuests *guests, gint64 deadline, GError **error);
 // Pauses every member that runs. On failure some are paused: look again.
 gboolean vf_guests_pause(VfGuests *guests, gint64 deadline, GError **error);
 
+// Makes a member's function ready for it again, at the address where it was; if it is to be
+// resumed, opens its group. VF_ERROR_BUSY: somebody else has it open; VF_ERROR_STATE: it is
+// elsewhere.
+gboolean vf_guests_ready(VfGuests *guests, VfMember *member, const VfPciAddr *pf,
+                         const char *helper, const VfSettings *settings, GError **error);
+
 // Resumes every paused member whose `group` is held, and gives the groups back. On failure some
 // run: look again.
 gboolean vf_guests_resume(VfGuests *guests, VfResumeSignal signal, gint64 deadline, GError **error);

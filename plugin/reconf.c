@@ -17,7 +17,6 @@
 #include "io.h"
 #include "profile.h"
 #include "program.h"
-#include "provision.h"
 #include "reconf-guests.h"
 #include "sriov.h"
 
@@ -188,42 +187,12 @@ static gboolean destroy(Run *run, GError **error)
     return ok;
 }
 
-static gboolean check_address(const VfReconfOwner *owner, const VfPciAddr *found, GError **error)
-{
-    char was[VF_PCIADDR_BUFSIZE], is[VF_PCIADDR_BUFSIZE];
-
-    if (vf_pciaddr_equal(&owner->address, found))
-        return TRUE;
-    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
-                "VF %u would move from %s to %s, which libvirt cannot be told" VF_REMEDY
-                "shut that guest down before this change",
-                owner->index, vf_pciaddr_format(&owner->address, was),
-                vf_pciaddr_format(found, is));
-    return FALSE;
-}
-
 static gboolean ready_member(Run *run, VfMember *member, GError **error)
 {
-    const VfReconfOwner *owner = member->owner;
-    VfProvision provision = {.root = run->host->root,
-                             .helper = run->host->helper,
-                             .pf = run->reconf->pf,
-                             .index = owner->index,
-                             .keep_link = owner->keep_link,
-                             .pool = owner->pool,
-                             .domain = owner->uuid,
-                             .device = owner->device,
-                             .settings = *settings_of(run, owner)}; // borrowed
-
-    if (!vf_provision_prepare(&provision, error) ||
-        !check_address(owner, &provision.address, error))
+    if (!vf_guests_ready(run->guests, member, &run->reconf->pf, run->host->helper,
+                         settings_of(run, member->owner), error))
         return FALSE;
-    if (!owner->stays_paused && member->state == VF_PAUSE_PAUSED) {
-        member->group = vf_fence_acquire_vf(run->host->root, &provision.address, error);
-        if (member->group == NULL)
-            return FALSE;
-    }
-    tell(run, VF_RECONF_STEP_READY, "ready", owner);
+    tell(run, VF_RECONF_STEP_READY, "ready", member->owner);
     return TRUE;
 }
 
