@@ -123,6 +123,8 @@ no_guest_is_awaited() {
     virtfn doctor | grep $'^warning\tsettle\thost'
     mv "$BATS_TEST_TMPDIR/${drop_in##*/}" $drop_in
     systemctl daemon-reload
+    pings_stop g1
+    pings_stop g2
     wait $reconf || true
     wait_until 60 eval '[[ -z $(leases) ]]'
 }
