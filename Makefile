@@ -85,6 +85,7 @@ LIB_SOURCES := \
 	plugin/nodedev.c \
 	plugin/numvfs.c \
 	plugin/nvme.c \
+	plugin/pause-api.c \
 	plugin/pause-query.c \
 	plugin/pause.c \
 	plugin/pci.c \

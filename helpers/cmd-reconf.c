@@ -51,10 +51,13 @@ static void print_plan(const json_t *event)
     for (gsize i = 0; i < json_array_size(owners); i++) {
         const json_t *owner = json_array_get(owners, i);
         g_autofree char *line =
-            g_strdup_printf("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s", number(owner, "index"),
+            g_strdup_printf("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s%s", number(owner, "index"),
                             vf_cell_text(owner, "address"),
                             vf_cell_text(json_object_get(owner, "domain"), "name"),
-                            vf_cell_text(owner, "device"));
+                            vf_cell_text(owner, "device"),
+                            json_is_true(json_object_get(owner, "stays_paused"))
+                                ? ", paused by an operator and stays so"
+                                : "");
 
         say(line);
     }

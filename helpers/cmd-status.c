@@ -88,6 +88,9 @@ static void print_functions(const VfCli *cli, const json_t *first, const json_t 
            plain ? "" : vf_cli_plain(cli));
     if (problem != NULL && g_strcmp0(problem, pf_problem) != 0)
         print_trouble(cli, VF_RED, "      ", "", problem);
+    g_autofree char *pause = vf_cell_pause(json_object_get(first, "lease"));
+    if (pause != NULL)
+        print_trouble(cli, VF_YELLOW, "      ", "paused ", pause);
 }
 
 static void print_pf(const VfCli *cli, const json_t *pf, const json_t *functions)

@@ -46,6 +46,17 @@ char *vf_cell_holder(const json_t *function)
                            vf_cell_text(lease, "device"));
 }
 
+char *vf_cell_pause(const json_t *lease)
+{
+    const json_t *pause = json_object_get(lease, "paused");
+    const char *reason = vf_cell_text(pause, "reason");
+
+    if (!json_is_object(pause))
+        return NULL;
+    return g_strdup_printf("by %s, since %s%s%s", vf_cell_text(pause, "by"),
+                           vf_cell_text(pause, "since"), *reason != '\0' ? ": " : "", reason);
+}
+
 static void add_pool(gpointer table, const json_t *pool)
 {
     g_autoptr(GString) pfs = g_string_new(NULL);
@@ -80,6 +91,7 @@ static void add_function(gpointer table, const json_t *function)
 static void add_lease(gpointer table, const json_t *lease)
 {
     g_autofree char *name = vf_cell_function(lease);
+    g_autofree char *pause = vf_cell_pause(lease);
     const json_t *domain = json_object_get(lease, "domain");
 
     vf_table_add(table, vf_cell_text(domain, "name"));
@@ -89,6 +101,7 @@ static void add_lease(gpointer table, const json_t *lease)
     vf_table_add(table, name);
     vf_table_add(table, vf_cell_text(lease, "state"));
     vf_table_add(table, vf_cell_text(lease, "origin"));
+    vf_table_add(table, pause);
 }
 
 static void add_domain(gpointer table, const json_t *domain)
@@ -113,8 +126,8 @@ static const char *const function_titles[] = {"FUNCTION", "POOL",   "ADDRESS", "
                                               "STATE",    "HOLDER", NULL};
 static const char *const pool_titles[] = {"POOL", "GROWTH", "COUNT", "MAX",
                                           "FREE", "LEASED", "PFS",   NULL};
-static const char *const lease_titles[] = {"DOMAIN",   "UUID",  "DEVICE", "POOL",
-                                           "FUNCTION", "STATE", "ORIGIN", NULL};
+static const char *const lease_titles[] = {"DOMAIN", "UUID",   "DEVICE", "POOL", "FUNCTION",
+                                           "STATE",  "ORIGIN", "PAUSED", NULL};
 static const char *const domain_titles[] = {"DOMAIN", "UUID", "STATE", "CLAIMS", NULL};
 
 const VfColumns vf_columns[] = {

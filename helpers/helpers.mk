@@ -6,6 +6,7 @@ VIRTFN_SOURCES := \
 	helpers/cmd-doctor.c \
 	helpers/cmd-init.c \
 	helpers/cmd-list.c \
+	helpers/cmd-pause.c \
 	helpers/cmd-reconf.c \
 	helpers/cmd-render.c \
 	helpers/cmd-settle.c \

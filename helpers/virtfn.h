@@ -39,6 +39,8 @@ extern const VfCommand vf_command_show;
 extern const VfCommand vf_command_render;
 extern const VfCommand vf_command_doctor;
 extern const VfCommand vf_command_settle;
+extern const VfCommand vf_command_pause;
+extern const VfCommand vf_command_resume;
 
 VfClient *vf_cli_connect(const VfCli *cli);
 
@@ -83,3 +85,5 @@ const char *vf_cell_text(const json_t *object, const char *key);
 // Caller frees.
 char *vf_cell_function(const json_t *object);
 char *vf_cell_holder(const json_t *function);
+// "by root, since 2026-01-02T03:04:05Z: REASON"; NULL when the lease's device is not paused.
+char *vf_cell_pause(const json_t *lease);

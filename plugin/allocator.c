@@ -50,6 +50,20 @@ const char *vf_lease_holder(const VfLease *lease)
     return lease->domain != NULL && *lease->domain != '\0' ? lease->domain : lease->uuid;
 }
 
+void vf_lease_set_pause(VfLease *lease, gint64 since, const char *by, const char *reason)
+{
+    VfLeasePause *pause = by != NULL ? g_new0(VfLeasePause, 1) : NULL;
+
+    if (pause != NULL)
+        *pause = (VfLeasePause){since, g_strdup(by), g_strdup(reason)};
+    if (lease->pause != NULL) {
+        g_free(lease->pause->by);
+        g_free(lease->pause->reason);
+        g_free(lease->pause);
+    }
+    lease->pause = pause;
+}
+
 static void pool_free(gpointer data)
 {
     Pool *pool = data;
@@ -67,6 +81,7 @@ static void lease_free(gpointer data)
     VfLease *lease = data;
 
     vf_settings_clear(&lease->settings);
+    vf_lease_set_pause(lease, 0, NULL, NULL);
     g_free(lease->device);
     g_free(lease->domain);
     g_free(lease); // the key belongs to the table

@@ -29,6 +29,13 @@ const char *vf_lease_state_name(VfLeaseState state);
 // FALSE for an unknown word.
 gboolean vf_lease_state_parse(const char *name, VfLeaseState *state);
 
+// An operator took the function away from the device (virtfn pause).
+typedef struct {
+    gint64 since; // microseconds since 1970
+    char *by;     // user
+    char *reason; // "" when none was given
+} VfLeasePause;
+
 typedef struct {
     char *key; // "UUID/DEVICE"
     char uuid[37];
@@ -41,10 +48,14 @@ typedef struct {
     guint64 generation;  // unique over all leases of this boot
     gint64 since;        // of the last change of state, microseconds since 1970
     VfSettings settings; // pool profile and claim merged: what the function gets again
+    VfLeasePause *pause; // NULL = it is not paused
 } VfLease;
 
 // Name of the domain that holds a lease, its UUID when the name is not known.
 const char *vf_lease_holder(const VfLease *lease);
+
+// Copies both strings. by NULL: it is not paused any more.
+void vf_lease_set_pause(VfLease *lease, gint64 since, const char *by, const char *reason);
 
 typedef struct VfAllocator VfAllocator;
 

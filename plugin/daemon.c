@@ -135,6 +135,7 @@ static void restore_lease(const VfLedgerRow *row, gpointer data)
     lease->generation = row->generation;
     lease->since = row->since;
     vf_settings_merge(&lease->settings, &row->settings, &row->settings);
+    vf_lease_set_pause(lease, row->paused_since, row->paused_by, row->paused_reason);
 }
 
 static void restore_pointer(const VfLedgerRow *row, gpointer data)
@@ -373,17 +374,25 @@ void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer dat
 
 // ---- leases and pointers
 
-gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error)
+gboolean vf_daemon_store(VfDaemon *daemon, const VfLease *lease, GError **error)
 {
     const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
 
-    lease->state = state;
-    lease->generation = ++daemon->generation;
-    lease->since = g_get_real_time();
     schedule_commit(daemon);
     return vf_ledger_put_lease(daemon->ledger, lease,
                                vf_daemon_pool(daemon, lease->pool)->config->name,
                                &slot->pf->pci.address, slot->index, error);
+}
+
+gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error)
+{
+    lease->state = state;
+    lease->generation = ++daemon->generation;
+    lease->since = g_get_real_time();
+    // The QEMU that had it paused is gone.
+    if (state != VF_LEASE_RUNNING)
+        vf_lease_set_pause(lease, 0, NULL, NULL);
+    return vf_daemon_store(daemon, lease, error);
 }
 
 void vf_daemon_drop(VfDaemon *daemon, VfLease *lease)

@@ -86,6 +86,9 @@ const VfSlot *vf_daemon_slot(const VfDaemon *daemon, guint pool, guint slot);
 // turn's commit will fail too, and make the table what the ledger has.
 gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error);
 
+// Writes a lease to the ledger as it is: its state did not change.
+gboolean vf_daemon_store(VfDaemon *daemon, const VfLease *lease, GError **error);
+
 // Ends a lease in table and ledger.
 void vf_daemon_drop(VfDaemon *daemon, VfLease *lease);
 

@@ -33,11 +33,13 @@ static const char leases_schema[] =
     " uuid TEXT NOT NULL, device TEXT NOT NULL, domain TEXT NOT NULL, pool TEXT NOT NULL,"
     " pf TEXT NOT NULL, idx INTEGER NOT NULL, state TEXT NOT NULL, reserved INTEGER NOT NULL,"
     " attach INTEGER NOT NULL, generation INTEGER NOT NULL, since INTEGER NOT NULL,"
-    " settings TEXT NOT NULL, PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;";
+    " settings TEXT NOT NULL, paused_since INTEGER, paused_by TEXT, paused_reason TEXT,"
+    " PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;";
 static const char leases_put[] =
-    "INSERT INTO lease VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"
+    "INSERT INTO lease VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
     " ON CONFLICT (uuid, device) DO UPDATE SET domain=?3, pool=?4, pf=?5, idx=?6, state=?7,"
-    " reserved=?8, attach=?9, generation=?10, since=?11, settings=?12";
+    " reserved=?8, attach=?9, generation=?10, since=?11, settings=?12, paused_since=?13,"
+    " paused_by=?14, paused_reason=?15";
 static const char leases_delete[] = "DELETE FROM lease WHERE uuid = ?1 AND device = ?2";
 
 static const char pointers_schema[] =
@@ -89,6 +91,22 @@ static gboolean execute(Database *db, const char *sql, GError **error)
     return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK || fail(db, error);
 }
 
+// A ledger of the same boot that a virtfnd wrote which knew no pauses.
+static gboolean add_columns(Database *db, GError **error)
+{
+    const char *type;
+    gboolean is_old = sqlite3_table_column_metadata(db->handle, NULL, "lease", "settings", &type,
+                                                    NULL, NULL, NULL, NULL) == SQLITE_OK &&
+                      sqlite3_table_column_metadata(db->handle, NULL, "lease", "paused_since",
+                                                    &type, NULL, NULL, NULL, NULL) != SQLITE_OK;
+
+    return !is_old || execute(db,
+                              "ALTER TABLE lease ADD COLUMN paused_since INTEGER;"
+                              "ALTER TABLE lease ADD COLUMN paused_by TEXT;"
+                              "ALTER TABLE lease ADD COLUMN paused_reason TEXT;",
+                              error);
+}
+
 // quick_check says one row "ok" for a sound file.
 static gboolean check(Database *db, GError **error)
 {
@@ -119,7 +137,7 @@ static gboolean database_try(Database *db, const char *path, const char *schema,
                    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
                    "PRAGMA synchronous=NORMAL;",
                    error) &&
-           check(db, error) && execute(db, schema, error) &&
+           check(db, error) && execute(db, schema, error) && add_columns(db, error) &&
            (sqlite3_prepare_v2(db->handle, put, -1, &db->put, NULL) == SQLITE_OK ||
             fail(db, error)) &&
            (sqlite3_prepare_v2(db->handle, delete, -1, &db->delete, NULL) == SQLITE_OK ||
@@ -342,6 +360,11 @@ gboolean vf_ledger_put_lease(VfLedger *ledger, const VfLease *lease, const char 
     sqlite3_bind_int64(db->put, 10, (gint64)lease->generation);
     sqlite3_bind_int64(db->put, 11, lease->since);
     bind(db->put, 12, settings);
+    if (lease->pause != NULL) {
+        sqlite3_bind_int64(db->put, 13, lease->pause->since);
+        bind(db->put, 14, lease->pause->by);
+        bind(db->put, 15, lease->pause->reason);
+    }
     ledger->generation = MAX(ledger->generation, lease->generation);
     return step(db, db->put, error);
 }
@@ -412,6 +435,9 @@ static gboolean read_lease(sqlite3_stmt *statement, VfLedgerRow *row)
     row->attach = sqlite3_column_int(statement, 8) != 0;
     row->generation = (guint64)sqlite3_column_int64(statement, 9);
     row->since = sqlite3_column_int64(statement, 10);
+    row->paused_since = sqlite3_column_int64(statement, 12);
+    row->paused_by = (const char *)sqlite3_column_text(statement, 13);
+    row->paused_reason = (const char *)sqlite3_column_text(statement, 14);
     return row->domain != NULL && state != NULL && settings != NULL &&
            vf_lease_state_parse(state, &row->state) && settings_from_text(&row->settings, settings);
 }
@@ -445,10 +471,11 @@ static gboolean each_row(Database *db, const char *sql,
 gboolean vf_ledger_each_lease(VfLedger *ledger, VfLedgerVisit visit, gpointer data, guint *skipped,
                               GError **error)
 {
-    return each_row(&ledger->leases,
-                    "SELECT uuid, device, pool, pf, idx, domain, state, reserved, attach,"
-                    " generation, since, settings FROM lease",
-                    read_lease, visit, data, skipped, error);
+    return each_row(
+        &ledger->leases,
+        "SELECT uuid, device, pool, pf, idx, domain, state, reserved, attach,"
+        " generation, since, settings, paused_since, paused_by, paused_reason FROM lease",
+        read_lease, visit, data, skipped, error);
 }
 
 gboolean vf_ledger_each_pointer(VfLedger *ledger, VfLedgerVisit visit, gpointer data,

@@ -39,6 +39,8 @@ typedef struct {
     guint64 generation;
     gint64 since;
     VfSettings settings; // of a lease
+    gint64 paused_since;
+    const char *paused_by, *paused_reason; // both NULL: it is not paused
 } VfLedgerRow;
 
 typedef void (*VfLedgerVisit)(const VfLedgerRow *row, gpointer data);

@@ -86,8 +86,10 @@ static void emit_plan(Order *order)
 
         vf_json_next(event);
         vf_json_append(event,
-                       "{'domain':{'uuid':%s,'name':%s},'device':%s,'index':%i,'address':%a}",
-                       owner->uuid, owner->domain, owner->device, owner->index, &owner->address);
+                       "{'domain':{'uuid':%s,'name':%s},'device':%s,'index':%i,'address':%a,"
+                       "'stays_paused':%b}",
+                       owner->uuid, owner->domain, owner->device, owner->index, &owner->address,
+                       owner->stays_paused);
     }
     vf_json_append(event, "]}");
     emit(order, event);

@@ -22,15 +22,16 @@ static char *journals_of(const char *run_dir)
 
 // ---- planning
 
-static void add_owner(const VfDaemon *daemon, VfReconf *reconf, const VfLease *lease,
-                      const VfSlot *slot)
+void vf_reconf_add_lease(const VfDaemon *daemon, VfReconf *reconf, const VfLease *lease)
 {
+    const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
     VfReconfOwner *owner = vf_reconf_add(reconf, lease->uuid, lease->device, slot->index);
     g_autofree char *name = g_strconcat(lease->uuid, ".sock", NULL);
 
     owner->domain = g_strdup(vf_lease_holder(lease));
     owner->pool = g_strdup(vf_daemon_pool(daemon, lease->pool)->config->name);
     owner->keep_link = slot->pf->keep_link;
+    owner->stays_paused = lease->pause != NULL; // as far as is known before QEMU is asked
     // Of a domain that is only being prepared, the function may be ready and nobody has it yet.
     if (lease->state == VF_LEASE_PREPARING)
         owner->presence = VF_PRESENCE_NONE;
@@ -75,7 +76,7 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
             lease->state == VF_LEASE_RELEASING ||
             strcmp(lease->uuid, starting != NULL ? starting : "") == 0)
             continue;
-        add_owner(daemon, reconf, lease, slot);
+        vf_reconf_add_lease(daemon, reconf, lease);
     }
     return reconf;
 }

@@ -18,6 +18,9 @@ const VfPoolConfig *vf_reconf_pool(const VfDaemon *daemon, const VfPciAddr *addr
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
                          const char *starting);
 
+// Adds a lease's function as it is now, with the same settings before and after.
+void vf_reconf_add_lease(const VfDaemon *daemon, VfReconf *reconf, const VfLease *lease);
+
 // Within the ten seconds that a hook waits, numvfs included.
 #define VF_RECONF_PAUSE_MS 4000
 #define VF_RECONF_RESUME_MS 8000

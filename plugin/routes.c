@@ -148,6 +148,8 @@ const VfRoute vf_routes[] = {
     {"POST", "/v1/init", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_init},
     {"POST", "/v1/reconf", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_reconf},
     {"DELETE", "/v1/reconf/*", NULL, VF_ROLE_ADMIN, 0, vf_route_reconf_cancel},
+    {"POST", "/v1/pause", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_pause},
+    {"POST", "/v1/resume", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_resume},
     {"POST", "/v1/settle", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_settle},
     {"GET", "/openapi.json", NULL, VF_ROLE_READ, 0, get_openapi},
     {NULL, NULL, NULL, VF_ROLE_NONE, 0, NULL},

@@ -10,7 +10,7 @@
 
 extern const VfRoute vf_routes[];
 
-// routes-hooks.c, routes-leases.c, init.c, reconf-api.c
+// routes-hooks.c, routes-leases.c, init.c, reconf-api.c, pause-api.c
 void vf_route_hook(VfRequest *request, gpointer daemon);
 void vf_route_lease_post(VfRequest *request, gpointer daemon);
 void vf_route_lease_delete(VfRequest *request, gpointer daemon);
@@ -18,3 +18,5 @@ void vf_route_render(VfRequest *request, gpointer daemon);
 void vf_route_init(VfRequest *request, gpointer daemon);
 void vf_route_reconf(VfRequest *request, gpointer daemon);
 void vf_route_reconf_cancel(VfRequest *request, gpointer daemon);
+void vf_route_pause(VfRequest *request, gpointer daemon);
+void vf_route_resume(VfRequest *request, gpointer daemon);

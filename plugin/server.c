@@ -9,6 +9,7 @@
 
 #include <grp.h>
 #include <microhttpd.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -251,6 +252,19 @@ const char *vf_request_segment(const VfRequest *request, guint n)
 const char *vf_request_query(const VfRequest *request)
 {
     return request->query;
+}
+
+char *vf_request_user(const VfRequest *request)
+{
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+    int fd =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+        return g_strdup("unknown");
+    const struct passwd *user = getpwuid(peer.uid);
+    return user != NULL ? g_strdup(user->pw_name) : g_strdup_printf("%u", (guint)peer.uid);
 }
 
 const char *vf_request_body(const VfRequest *request, gsize *length)

@@ -46,6 +46,8 @@ guint vf_server_waiting(const VfServer *server);
 // What a handler may ask; valid until it has answered.
 const char *vf_request_segment(const VfRequest *request, guint n); // text of the n-th *
 const char *vf_request_query(const VfRequest *request);            // value, or NULL
+// Who calls, by name or number; for the handler only, before it returns. Caller frees.
+char *vf_request_user(const VfRequest *request);
 const char *vf_request_body(const VfRequest *request, gsize *length);
 // The body as JSON; VF_ERROR_INPUT with line and column. Caller decrefs.
 json_t *vf_request_json(const VfRequest *request, GError **error);

@@ -21,14 +21,19 @@ void vf_view_lease(GString *out, const VfDaemon *daemon, const VfLease *lease)
     const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
     VfPciAddr address;
 
-    vf_json_append(out,
-                   "{'id':%s,'domain':{'uuid':%s,'name':%s},'device':%s,'pool':%s,'pf':%a,"
-                   "'index':%i,'address':%a,'origin':%s,'state':%s,'generation':%I,'since':%t}",
-                   lease->key, lease->uuid, lease->domain != NULL ? lease->domain : "",
-                   lease->device, vf_daemon_pool(daemon, lease->pool)->config->name,
-                   &slot->pf->pci.address, slot->index, slot_address(slot, &address),
-                   lease->reserved ? "api" : "hook", vf_lease_state_name(lease->state),
-                   (gint64)lease->generation, lease->since);
+    vf_json_append(
+        out,
+        "{'id':%s,'domain':{'uuid':%s,'name':%s},'device':%s,'pool':%s,'pf':%a,"
+        "'index':%i,'address':%a,'origin':%s,'state':%s,'generation':%I,'since':%t,'paused':",
+        lease->key, lease->uuid, lease->domain != NULL ? lease->domain : "", lease->device,
+        vf_daemon_pool(daemon, lease->pool)->config->name, &slot->pf->pci.address, slot->index,
+        slot_address(slot, &address), lease->reserved ? "api" : "hook",
+        vf_lease_state_name(lease->state), (gint64)lease->generation, lease->since);
+    if (lease->pause != NULL)
+        vf_json_append(out, "{'since':%t,'by':%s,'reason':%s}}", lease->pause->since,
+                       lease->pause->by, lease->pause->reason);
+    else
+        vf_json_append(out, "null}");
 }
 
 static const char *function_state(const VfDaemon *daemon, guint pool, guint slot,

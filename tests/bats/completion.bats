@@ -48,7 +48,7 @@ serve() {
 }
 
 @test "commands" {
-    expect_offer 'virtfn ' 'doctor help init list reconf render settle show status'
+    expect_offer 'virtfn ' 'doctor help init list pause reconf render resume settle show status'
     expect_offer 'virtfn s' 'settle show status'
     expect_offer 'virtfn help d' 'doctor'
     expect_offer "virtfn --json --socket $SOCKET st" 'status'

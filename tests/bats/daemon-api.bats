@@ -39,7 +39,7 @@ refused() {
     hook prepare g1 net0@uplink
     answer=$(api GET /v1/status)
     equal "$(jq -c 'keys' <<<"$answer")" \
-        '["boot_id","domains","leases","libvirt","pools","problems","quarantined","since","version"]'
+        '["boot_id","domains","leases","libvirt","pools","problems","quarantined","settling","since","version"]'
     equal "$(jq -c .libvirt <<<"$answer")" \
         '{"uri":"qemu:///system","connected":false,"error":"not asked to connect"}'
     equal "$(jq -r .boot_id <<<"$answer")" 7a1d7f0e-0000-4000-8000-000000000001
@@ -59,7 +59,7 @@ refused() {
     hook prepare g1 net0@uplink=$VF0
     lease=$(api GET /v1/leases | jq -c '.leases[0]')
     equal "$(jq -c 'del(.since)' <<<"$lease")" \
-        "{\"id\":\"$(uuid_of g1)/net0\",\"domain\":{\"uuid\":\"$(uuid_of g1)\",\"name\":\"g1\"},\"device\":\"net0\",\"pool\":\"uplink\",\"pf\":\"$PF\",\"index\":0,\"address\":\"$VF0\",\"origin\":\"hook\",\"state\":\"ready\",\"generation\":2}"
+        "{\"id\":\"$(uuid_of g1)/net0\",\"domain\":{\"uuid\":\"$(uuid_of g1)\",\"name\":\"g1\"},\"device\":\"net0\",\"pool\":\"uplink\",\"pf\":\"$PF\",\"index\":0,\"address\":\"$VF0\",\"origin\":\"hook\",\"state\":\"ready\",\"generation\":2,\"paused\":null}"
     equal "$(api GET /v1/status | jq -c '.leases[0]')" "$lease"
     equal "$(api GET '/v1/functions?pool=uplink' | jq -c '.functions[0].lease')" "$lease"
     equal "$(ask /v1/pools/uplink '"\(.free) \(.leased)"')" "3 1"
@@ -259,11 +259,14 @@ urn:virtfn:error:exhausted"
 /v1/init
 /v1/leases
 /v1/leases/{uuid}/{device}
+/v1/pause
 /v1/pools
 /v1/pools/{name}
 /v1/reconf
 /v1/reconf/{pf}
 /v1/render
+/v1/resume
+/v1/settle
 /v1/status"
 }
 

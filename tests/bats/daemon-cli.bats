@@ -43,7 +43,7 @@ $PF#1	uplink	$VF1	no	free	-"
 @test "a lease is seen by every command" {
     reserve web net0
     run cli list leases
-    expect 0 "web	$(uuid_of web)	net0	uplink	$PF#0	reserved	api"
+    expect 0 "web	$(uuid_of web)	net0	uplink	$PF#0	reserved	api	-"
     run -0 cli status
     [[ $output == *"    #0        $VF0  leased       web/net0, reserved"* ]]
     for name in $PF#0 eno1#0 $VF0; do

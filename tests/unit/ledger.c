@@ -117,6 +117,9 @@ static void describe(const VfLedgerRow *row, gpointer data)
         if (value != NULL)
             g_string_append_printf(data, " %s=%s", vf_settings_keys[i], value);
     }
+    if (row->paused_by != NULL)
+        g_string_append_printf(data, " paused %" G_GINT64_FORMAT " by %s: %s", row->paused_since,
+                               row->paused_by, row->paused_reason);
     g_string_append_c(data, '\n');
 }
 
@@ -169,6 +172,52 @@ static void test_round_trip(Fixture *f, gconstpointer data)
                           " link-state=enable min-rate=10 max-rate=1000 msix=9 queues=2"
                           " interrupts=3 qmax=16 program=/opt/a b=c\n");
     vf_settings_clear(&lease.settings);
+}
+
+static void test_paused(Fixture *f, gconstpointer data)
+{
+    VfLeasePause pause = {2000, (char *)"root", (char *)"cable swap"};
+    VfLease lease = make_lease(1);
+
+    lease.pause = &pause;
+    g_assert_true(put(f, &lease, 1, NULL));
+    put_number(f, 2);
+    commit(f);
+    assert_leases(f, UUID " net1 web uplink 0000:3b:00.0#1 reserved 1 1001"
+                          " paused 2000 by root: cable swap\n" UUID
+                          " net2 web uplink 0000:3b:00.0#2 reserved 2 1002\n");
+    lease.pause = NULL;
+    g_assert_true(put(f, &lease, 1, NULL));
+    commit(f);
+    open_boot(f, BOOT);
+    assert_leases(f, UUID " net1 web uplink 0000:3b:00.0#1 reserved 1 1001\n" UUID
+                          " net2 web uplink 0000:3b:00.0#2 reserved 2 1002\n");
+}
+
+static void execute(const char *path, const char *sql)
+{
+    sqlite3 *db;
+
+    g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_exec(db, sql, NULL, NULL, NULL), ==, SQLITE_OK);
+    sqlite3_close(db);
+}
+
+// virtfnd was replaced by a newer one while guests run: their leases are kept.
+static void test_before_pauses(Fixture *f, gconstpointer data)
+{
+    g_autofree char *path = file_of(f, "ledger.db");
+
+    put_number(f, 1);
+    commit(f);
+    g_clear_pointer(&f->ledger, vf_ledger_close);
+    execute(path, "ALTER TABLE lease DROP COLUMN paused_since;"
+                  "ALTER TABLE lease DROP COLUMN paused_by;"
+                  "ALTER TABLE lease DROP COLUMN paused_reason;");
+    open_boot(f, BOOT);
+    g_assert_null(f->note);
+    assert_leases(f, UUID " net1 web uplink 0000:3b:00.0#1 reserved 1 1001\n");
+    test_paused(f, data);
 }
 
 static void test_replace_and_delete(Fixture *f, gconstpointer data)
@@ -502,6 +551,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("round-trip", NULL, test_round_trip);
+    ADD("paused", NULL, test_paused);
+    ADD("before-pauses", NULL, test_before_pauses);
     ADD("replace-and-delete", NULL, test_replace_and_delete);
     ADD("other-boot", NULL, test_other_boot);
     ADD("generation-outlives-leases", NULL, test_generation_outlives_leases);

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// virtfn pause and virtfn resume: take the functions away from a guest that keeps its devices, and
+// give them back. Say what was done, a device a line.
+
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "table.h"
+#include "virtfn.h"
+
+static char *reason;
+
+static json_t *new_body(char **args, GError **error)
+{
+    static const char *const keys[] = {"domain", "device", NULL};
+    json_t *body = json_object();
+    gboolean ok = TRUE;
+
+    for (guint i = 0; keys[i] != NULL && args[i] != NULL && ok; i++) {
+        ok = json_object_set_new(body, keys[i], json_string(args[i])) == 0;
+        if (!ok)
+            g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such %s", args[i], keys[i]);
+    }
+    if (ok && reason != NULL) {
+        ok = json_object_set_new(body, "reason", json_string(reason)) == 0;
+        if (!ok)
+            g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "reason: it is not UTF-8");
+    }
+    if (ok)
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static void print_leases(const json_t *answer, const char *what)
+{
+    const json_t *lease;
+    size_t i;
+
+    json_array_foreach(json_object_get(answer, "leases"), i, lease)
+    {
+        g_autofree char *function = vf_cell_function(lease);
+        g_autofree char *line =
+            g_strdup_printf("%s/%s: %s (%s)",
+                            vf_cell_text(json_object_get(lease, "domain"), "name"),
+                            vf_cell_text(lease, "device"), what, function != NULL ? function : "-");
+        g_autofree char *clean = vf_text_clean(line);
+
+        printf("%s\n", clean);
+    }
+}
+
+static gboolean order(const VfCli *cli, const char *path, const char *what, char **args,
+                      GError **error)
+{
+    json_t *body = new_body(args, error), *answer;
+
+    if (body == NULL)
+        return FALSE;
+    char *text = json_dumps(body, JSON_COMPACT);
+    g_autoptr(VfClient) client = vf_cli_connect(cli);
+    VfClientRequest request = {.method = "POST",
+                               .path = path,
+                               .type = "application/json",
+                               .body = text,
+                               .length = strlen(text),
+                               .expect = "application/json"};
+    g_autofree char *reply = vf_client_send(client, &request, NULL, error);
+
+    free(text);
+    json_decref(body);
+    if (reply == NULL)
+        return FALSE;
+    if (cli->json) {
+        printf("%s\n", reply);
+        return TRUE;
+    }
+    answer = json_loads(reply, 0, NULL);
+    print_leases(answer, what);
+    json_decref(answer);
+    return TRUE;
+}
+
+static gboolean run_pause(const VfCli *cli, char **args, GError **error)
+{
+    return order(cli, "/v1/pause", "paused", args, error);
+}
+
+static gboolean run_resume(const VfCli *cli, char **args, GError **error)
+{
+    return order(cli, "/v1/resume", "resumed", args, error);
+}
+
+static const GOptionEntry pause_options[] = {
+    {"reason", 'r', 0, G_OPTION_ARG_STRING, &reason, "Why, for those who ask 'virtfn status'",
+     "TEXT"},
+    G_OPTION_ENTRY_NULL,
+};
+
+const VfCommand vf_command_pause = {
+    .name = "pause",
+    .arguments = "DOMAIN [DEVICE]",
+    .summary = "take the function away from a device that its guest keeps",
+    .details =
+        "Without DEVICE all of the domain. It stays so, also in a reconf, until virtfn resume.",
+    .options = pause_options,
+    .min_args = 1,
+    .max_args = 2,
+    .run = run_pause,
+};
+
+const VfCommand vf_command_resume = {
+    .name = "resume",
+    .arguments = "DOMAIN [DEVICE]",
+    .summary = "give a paused device its function back",
+    .details =
+        "Without DEVICE all of the domain that are paused. The function is made ready first.",
+    .min_args = 1,
+    .max_args = 2,
+    .run = run_resume,
+};
