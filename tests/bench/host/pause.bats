@@ -109,7 +109,8 @@ more_lines() {
     pause_guest_define stall --vcpus 2 --memory 512 --device "$(nic 0)" --append 'isolcpus=1 irqaffinity=0'
     virsh -q start stall
     guest_wait stall 300
-    guest_run stall 'taskset 2 /bin/stall >/tmp/stall 2>&1 &'
+    guest_run stall ': >/tmp/stall; taskset 2 /bin/stall >/tmp/stall 2>&1 &'
+    wait_until 30 more_lines stall 0
     renice -n -20 -p $(ls "/proc/$(guest_pid stall)/task")
     target=stall/ua-nic0=$(vf igb 0 0)
     longest stall

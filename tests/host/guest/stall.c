@@ -3,7 +3,7 @@
  * /bin/stall of the guest: how long a processor of it stands still in an access that needs QEMU's
  * global lock. It reads a register of the real time clock, which QEMU emulates with that lock held,
  * every millisecond. At SIGUSR1 it prints the longest of those accesses and their number,
- * "MICROSECONDS COUNT", and starts anew.
+ * "MICROSECONDS COUNT", and starts anew. Its first line, "0 0", says that it listens.
  *
  * Invariant: only the access is timed, never the sleep between two, so an idle processor that wakes
  * up late is no stall. A stall that begins while it sleeps is seen shorter by at most a
@@ -43,6 +43,7 @@ int main(void)
         perror("stall");
         return 1;
     }
+    puts("0 0");
     for (;;) {
         long start = microseconds(), took;
         char value;
