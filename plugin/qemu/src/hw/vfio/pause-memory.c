@@ -24,12 +24,14 @@
  */
 
 #include "qemu/osdep.h"
-#include "block/thread-pool.h"
+#include "block/aio.h"
 #include "exec/memory.h"
 #include "qapi/error.h"
+#include "qemu/coroutine.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/range.h"
+#include "qemu/thread.h"
 #include "pause.h"
 #include "pause-memory.h"
 
@@ -53,12 +55,41 @@ struct VFIOPin {
     QSIMPLEQ_HEAD(, VFIOPinOp) todo, done;
 };
 
+typedef struct VFIOWork {
+    VFIOWorker *worker;
+    void *opaque;
+    Coroutine *co;
+} VFIOWork;
+
 /* Serializes changes of which containers there are, and what is in them. */
 static CoMutex topology;
 
 static void __attribute__((constructor)) vfio_pin_setup(void)
 {
     qemu_co_mutex_init(&topology);
+}
+
+static void *vfio_work_run(void *opaque)
+{
+    VFIOWork *work = opaque;
+
+    work->worker(work->opaque);
+    aio_co_wake(work->co);
+    return NULL;
+}
+
+void coroutine_fn vfio_worker_co(VFIOWorker *worker, void *opaque)
+{
+    VFIOWork work = {
+        .worker = worker,
+        .opaque = opaque,
+        .co = qemu_coroutine_self(),
+    };
+    QemuThread thread;
+
+    qemu_thread_create(&thread, "vfio-pause", vfio_work_run, &work,
+                       QEMU_THREAD_DETACHED);
+    qemu_coroutine_yield();
 }
 
 /*
@@ -116,7 +147,7 @@ static void vfio_pin_one(VFIOPin *pin, VFIOPinOp *op)
 }
 
 /* Work on the queue until it is empty, in any thread, with or without BQL. */
-static int vfio_pin_run(void *opaque)
+static void vfio_pin_run(void *opaque)
 {
     VFIOPin *pin = opaque;
     VFIOPinOp *op;
@@ -125,7 +156,6 @@ static int vfio_pin_run(void *opaque)
     while ((op = vfio_pin_first(pin))) {
         vfio_pin_one(pin, op);
     }
-    return 0;
 }
 
 static void vfio_pin_report(const VFIOPinOp *op, Error **errp)
@@ -181,7 +211,7 @@ static bool coroutine_fn vfio_pin_end_co(VFIOPin *pin, Error **errp)
         return vfio_pin_free(pin, errp);
     }
     do {
-        thread_pool_submit_co(vfio_pin_run, pin);
+        vfio_worker_co(vfio_pin_run, pin);
     } while (vfio_pin_first(pin));
     pin->bcontainer->pin = NULL;
     return vfio_pin_free(pin, errp);
@@ -340,15 +370,14 @@ void coroutine_fn vfio_group_give_co(VFIOGroup *group)
     vfio_group_give_locked_co(group);
 }
 
-static int vfio_close_worker(void *opaque)
+static void vfio_close_worker(void *opaque)
 {
     close(*(int *)opaque);
-    return 0;
 }
 
 void coroutine_fn vfio_close_co(int fd)
 {
-    thread_pool_submit_co(vfio_close_worker, &fd);
+    vfio_worker_co(vfio_close_worker, &fd);
 }
 
 /* Returns the device's descriptor, which is the last one. */

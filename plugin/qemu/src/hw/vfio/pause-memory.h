@@ -62,6 +62,13 @@ bool coroutine_fn vfio_cdev_attach_co(char *name, VFIODevice *vbasedev,
 /* vfio_detach_device() for iommufd, and the last close of the device */
 void coroutine_fn vfio_cdev_release_co(VFIODevice *vbasedev);
 
+/*
+ * Run @worker in a thread of its own, without the BQL.  (QEMU's thread pool
+ * lets several calls wait for one idle thread, and their resets add up.)
+ */
+typedef void VFIOWorker(void *opaque);
+void coroutine_fn vfio_worker_co(VFIOWorker *worker, void *opaque);
+
 /* close() takes as long as a reset if it is the device's last one. */
 void coroutine_fn vfio_close_co(int fd);
 

@@ -25,7 +25,6 @@
 #include CONFIG_DEVICES /* CONFIG_IOMMUFD */
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
-#include "block/thread-pool.h"
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "hw/pci/msi.h"
@@ -482,7 +481,7 @@ typedef struct VFIOOpen {
     int result;       /* device descriptor or iommufd's id, -errno */
 } VFIOOpen;
 
-static int vfio_open_worker(void *opaque)
+static void vfio_open_worker(void *opaque)
 {
     VFIOOpen *o = opaque;
     int tries = VFIO_OPEN_TRIES;
@@ -490,14 +489,13 @@ static int vfio_open_worker(void *opaque)
     do {
         o->result = ioctl(o->fd, VFIO_GROUP_GET_DEVICE_FD, o->name);
         if (o->result >= 0) {
-            return 0;
+            return;
         }
         o->result = -errno;
         if (o->result == -EAGAIN) {
             g_usleep(10 * 1000);
         }
     } while (o->result == -EAGAIN && --tries);
-    return 0;
 }
 
 static char *vfio_attach_name(VFIOPCIDevice *vdev)
@@ -536,7 +534,7 @@ static bool coroutine_fn vfio_open_group_co(VFIOPCIDevice *vdev, int group_fd,
     }
 
     o.fd = group->fd;
-    thread_pool_submit_co(vfio_open_worker, &o);
+    vfio_worker_co(vfio_open_worker, &o);
     if (o.result < 0) {
         error_setg_errno(errp, -o.result, "opening %s in group %d failed",
                          vbasedev->name, groupid);
@@ -561,7 +559,7 @@ static bool coroutine_fn vfio_open_group_co(VFIOPCIDevice *vdev, int group_fd,
 }
 
 #ifdef CONFIG_IOMMUFD
-static int vfio_bind_worker(void *opaque)
+static void vfio_bind_worker(void *opaque)
 {
     VFIOOpen *o = opaque;
     struct vfio_device_bind_iommufd bind = {
@@ -571,7 +569,6 @@ static int vfio_bind_worker(void *opaque)
 
     o->result = ioctl(o->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind)
         ? -errno : (int)bind.out_devid;
-    return 0;
 }
 
 /* Owns @device_fd, which may be -1. */
@@ -600,7 +597,7 @@ static bool coroutine_fn vfio_open_cdev_co(VFIOPCIDevice *vdev, int device_fd,
     }
     o.fd = device_fd;
     o.iommufd = vbasedev->iommufd->fd;
-    thread_pool_submit_co(vfio_bind_worker, &o);
+    vfio_worker_co(vfio_bind_worker, &o);
     if (o.result < 0) {
         error_setg_errno(errp, -o.result, "binding %s to iommufd failed",
                          vbasedev->name);
