@@ -93,6 +93,19 @@ static gboolean set_growth(VfPoolDraft *draft, const VfConfigEntry *entry, GErro
     return TRUE;
 }
 
+const char *const vf_signal_words[] = {"auto", "none", "nonfatal", "fatal", NULL};
+
+static gboolean set_signal(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
+{
+    for (guint i = 0; vf_signal_words[i] != NULL; i++)
+        if (g_str_equal(entry->value, vf_signal_words[i])) {
+            draft->pool->signal = i;
+            return TRUE;
+        }
+    return vf_config_bad_value(error, draft->pool->file, entry,
+                               "give auto, none, nonfatal or fatal");
+}
+
 static gboolean set_profile(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
 {
     // Whether it is defined is known when all files are read.
@@ -133,6 +146,7 @@ static const struct {
     {"max", set_max},         {"growth", set_growth},
     {"profile", set_profile}, {"allow-default-route", set_default_route},
     {"link", set_link},       {"bitstream-program", set_bitstream_program},
+    {"signal", set_signal},
 };
 
 gboolean vf_pool_draft_set(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
@@ -145,7 +159,7 @@ gboolean vf_pool_draft_set(VfPoolDraft *draft, const VfConfigEntry *entry, GErro
     vf_config_error(error, draft->pool->file, entry->line,
                     "%s is not a key of a pool" VF_REMEDY
                     "keys are pf, count, max, growth, profile, allow-default-route, link, "
-                    "bitstream-program",
+                    "bitstream-program, signal",
                     quoted);
     return FALSE;
 }

@@ -30,6 +30,16 @@ typedef struct {
     int first, last; // #first-last, VF_UNSET when no range was given
 } VfSelector;
 
+// What a guest is told at the end of a reconf; AUTO: what suits drivers of that class of device.
+typedef enum {
+    VF_SIGNAL_AUTO,
+    VF_SIGNAL_NONE,
+    VF_SIGNAL_NONFATAL,
+    VF_SIGNAL_FATAL,
+} VfSignal;
+
+extern const char *const vf_signal_words[]; // by value, NULL-terminated
+
 typedef struct {
     char *name;
     char *file;        // path, for messages
@@ -38,6 +48,7 @@ typedef struct {
     int count;         // functions per PF; VF_UNSET = the range's length
     int max;           // functions per PF when grown; equals count for static pools
     VfGrowth growth;
+    VfSignal signal;
     VfSettings settings; // of its profile, resolved
     gboolean allow_default_route;
     gboolean keep_link;      // leave the PF's network link alone instead of bringing it up

@@ -19,6 +19,13 @@ const char *vf_pause_state_word(VfPauseState state)
     return state_words[state];
 }
 
+const char *const vf_resume_signal_words[] = {
+    [VF_RESUME_SIGNAL_NONE] = "none",
+    [VF_RESUME_SIGNAL_NONFATAL] = "nonfatal",
+    [VF_RESUME_SIGNAL_FATAL] = "fatal",
+    NULL,
+};
+
 VfPauseState vf_pause_state_parse(const json_t *word)
 {
     for (guint i = VF_PAUSE_RUNNING; json_is_string(word) && i < G_N_ELEMENTS(state_words); i++)
@@ -62,6 +69,7 @@ static VfPauseInfo *parse_info(const json_t *object)
     info->qom_path = dup_member(object, "qom-path");
     info->state = state;
     info->host_device = dup_member(object, "host-device");
+    info->can_signal = json_is_true(json_object_get(object, "can-signal"));
     info->paused_ns = count_member(object, "paused-ns");
     info->accesses = count_member(object, "accesses");
     info->error = dup_member(object, "error");

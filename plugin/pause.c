@@ -39,7 +39,7 @@ typedef struct {
     VfPauseState state;
     char *reason; // QEMU's `error` with that state
     char *host_device;
-    gboolean started, settled;
+    gboolean can_signal, started, settled;
     GError *error;
     // of a resume
     const VfResumeTarget *target;
@@ -134,6 +134,7 @@ static void take_info(Operation *op, Device *device, const GPtrArray *infos)
         set_state(device, info->state, info->error);
         g_free(device->host_device);
         device->host_device = g_strdup(info->host_device);
+        device->can_signal = info->can_signal;
         return;
     }
     set_state(device, VF_PAUSE_UNKNOWN, NULL);
@@ -337,11 +338,6 @@ static gboolean accept_running(Operation *op, Device *device, GError **error)
 
 static gboolean start_resume(Operation *op, Device *device, GError **error)
 {
-    static const char *const signal_words[] = {
-        [VF_RESUME_SIGNAL_NONE] = "none",
-        [VF_RESUME_SIGNAL_NONFATAL] = "nonfatal",
-        [VF_RESUME_SIGNAL_FATAL] = "fatal",
-    };
     const VfResumeTarget *resume = device->target;
     char host[VF_PCIADDR_BUFSIZE];
 
@@ -355,8 +351,9 @@ static gboolean start_resume(Operation *op, Device *device, GError **error)
                             json_string(vf_pciaddr_format(resume->host, host)));
     if (device->fd_sent)
         json_object_set_new(arguments, "fd", json_string(device->fd_name));
-    if (resume->signal != VF_RESUME_SIGNAL_NONE)
-        json_object_set_new(arguments, "signal", json_string(signal_words[resume->signal]));
+    if (device->can_signal && resume->signal != VF_RESUME_SIGNAL_NONE)
+        json_object_set_new(arguments, "signal",
+                            json_string(vf_resume_signal_words[resume->signal]));
     return send_command(op, device, "vfio-resume", arguments, error);
 }
 

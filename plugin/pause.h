@@ -28,7 +28,8 @@ typedef struct {
     char *id;       // NULL when the device has none
     char *qom_path; // always there
     VfPauseState state;
-    char *host_device; // PCI address or sysfs path, NULL when QEMU does not say
+    char *host_device;   // PCI address or sysfs path, NULL when QEMU does not say
+    gboolean can_signal; // vfio-resume takes a signal for it
     guint64 paused_ns, accesses;
     char *error; // why the last pause or resume failed, NULL when it did not
 } VfPauseInfo;
@@ -70,13 +71,15 @@ typedef enum {
     VF_RESUME_SIGNAL_FATAL,
 } VfResumeSignal;
 
+extern const char *const vf_resume_signal_words[]; // QEMU's, by value, NULL-terminated
+
 typedef struct {
     const char *id;
     const VfPciAddr *host; // the function it gets; NULL: the one it had
     int group_fd; // the open VFIO group of that function, the caller's; -1: QEMU opens it by path
                   // (design.md rule 7 says when not to)
-    VfResumeSignal signal;
-    GError *error; // out: why it does not run; NULL when it does. The caller's to free
+    VfResumeSignal signal; // not given to a device whose guest cannot be told
+    GError *error;         // out: why it does not run; NULL when it does. The caller's to free
 } VfResumeTarget;
 
 // Starts the resume of all devices, then waits until each runs. TRUE when all do. A device that

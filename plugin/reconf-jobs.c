@@ -15,6 +15,10 @@
 // Nobody waits for these.
 #define RECOVER_MS 30000
 
+// PCI Code and ID Assignment Specification, 1.3 and 1.9: base class; base class and subclass.
+#define PCI_CLASS_NETWORK 0x02
+#define PCI_CLASS_NVM 0x0108
+
 static char *journals_of(const char *run_dir)
 {
     return g_build_filename(run_dir, "reconf", NULL);
@@ -57,6 +61,24 @@ const VfPoolConfig *vf_reconf_pool(const VfDaemon *daemon, const VfPciAddr *addr
     return NULL;
 }
 
+VfResumeSignal vf_reconf_signal(const VfDaemon *daemon, const VfPciAddr *address)
+{
+    static const VfResumeSignal chosen[] = {
+        [VF_SIGNAL_NONE] = VF_RESUME_SIGNAL_NONE,
+        [VF_SIGNAL_NONFATAL] = VF_RESUME_SIGNAL_NONFATAL,
+        [VF_SIGNAL_FATAL] = VF_RESUME_SIGNAL_FATAL,
+    };
+    const VfPoolConfig *pool = vf_reconf_pool(daemon, address);
+    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, address);
+    guint32 class_code = pf != NULL ? pf->pci.class_code : 0;
+
+    if (pool != NULL && pool->signal != VF_SIGNAL_AUTO)
+        return chosen[pool->signal];
+    if (class_code >> 16 == PCI_CLASS_NETWORK)
+        return VF_RESUME_SIGNAL_NONFATAL;
+    return class_code >> 8 == PCI_CLASS_NVM ? VF_RESUME_SIGNAL_FATAL : VF_RESUME_SIGNAL_NONE;
+}
+
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
                          const char *starting)
 {
@@ -64,6 +86,7 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
     g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
     const VfPoolConfig *pool = vf_reconf_pool(daemon, pf);
 
+    reconf->signal = vf_reconf_signal(daemon, pf);
     if (pool != NULL) {
         vf_settings_merge(&reconf->before, &pool->settings, &pool->settings);
         vf_settings_merge(&reconf->after, &pool->settings, &pool->settings);

@@ -13,6 +13,10 @@
 // The pool whose profile and bitstream-program count for a PF: the first that has it, NULL = none.
 const VfPoolConfig *vf_reconf_pool(const VfDaemon *daemon, const VfPciAddr *address);
 
+// What guests are told when a function of this PF, which may be in no pool any more, was reset: as
+// its pool says, else what stock drivers of its class recover from (man/virtfn-qemu.7, SIGNALS).
+VfResumeSignal vf_reconf_signal(const VfDaemon *daemon, const VfPciAddr *address);
+
 // What a PF's change to `count` VFs means for the leases as they are now. `starting`: UUID of the
 // domain whose start wants it, whose own functions are readied after it; NULL = none.
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,

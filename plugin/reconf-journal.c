@@ -16,7 +16,7 @@
 
 #define VERSION 1
 
-static const char *const phases[] = {"pausing", "disruptive", "resuming", "undoing"};
+static const char *const phases[] = {"pausing", "disruptive", "resuming", "undoing", NULL};
 
 static char *journal_path(const char *directory, const VfPciAddr *pf)
 {
@@ -113,12 +113,13 @@ static char *reconf_text(const VfReconf *reconf)
 
     for (guint i = 0; i < reconf->owners->len; i++)
         json_array_append_new(owners, owner_json(g_ptr_array_index(reconf->owners, i)));
-    json = json_pack("{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:s*, s:s*, s:s*, s:I, s:o}", "version",
-                     VERSION, "pf", vf_pciaddr_format(&reconf->pf, address), "phase",
+    json = json_pack("{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:s*, s:s*, s:s*, s:s, s:I, s:o}",
+                     "version", VERSION, "pf", vf_pciaddr_format(&reconf->pf, address), "phase",
                      phases[reconf->phase], "from", reconf->from, "to", reconf->to, "before",
                      settings_json(&reconf->before), "after", settings_json(&reconf->after),
                      "program", reconf->program, "bitstream", reconf->bitstream, "autoprobe",
-                     reconf->autoprobe, "since", (json_int_t)reconf->since, "owners", owners);
+                     reconf->autoprobe, "signal", vf_resume_signal_words[reconf->signal], "since",
+                     (json_int_t)reconf->since, "owners", owners);
     char *text = json_dumps(json, JSON_INDENT(1));
     json_decref(json);
     return text;
@@ -210,29 +211,37 @@ static gboolean read_owner(VfReconf *reconf, json_t *json)
            read_settings(after, &owner->after);
 }
 
+static gboolean read_word(const char *const *words, const char *word, guint *value)
+{
+    for (*value = 0; words[*value] != NULL; ++*value)
+        if (strcmp(words[*value], word) == 0)
+            return TRUE;
+    return FALSE;
+}
+
 static VfReconf *read_reconf(json_t *json, const VfPciAddr *pf)
 {
-    const char *address, *phase, *program = NULL, *bitstream = NULL, *autoprobe = NULL;
+    const char *address, *phase, *program = NULL, *bitstream = NULL, *autoprobe = NULL, *signal;
     int version, from, to;
     json_int_t since;
     json_t *owners, *before, *after;
-    gsize word = 0;
+    guint phase_value, signal_value;
     VfPciAddr read;
 
-    if (json_unpack(json, "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s?s, s?s, s?s, s:I, s:o !}",
+    if (json_unpack(json, "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s?s, s?s, s?s, s:s, s:I, s:o !}",
                     "version", &version, "pf", &address, "phase", &phase, "from", &from, "to", &to,
                     "before", &before, "after", &after, "program", &program, "bitstream",
-                    &bitstream, "autoprobe", &autoprobe, "since", &since, "owners", &owners) != 0 ||
+                    &bitstream, "autoprobe", &autoprobe, "signal", &signal, "since", &since,
+                    "owners", &owners) != 0 ||
         version != VERSION || from < 0 || to < 0 || !vf_pciaddr_parse(address, &read) ||
-        !vf_pciaddr_equal(&read, pf) || !json_is_array(owners))
-        return NULL;
-    while (word < G_N_ELEMENTS(phases) && strcmp(phases[word], phase) != 0)
-        word++;
-    if (word == G_N_ELEMENTS(phases))
+        !vf_pciaddr_equal(&read, pf) || !json_is_array(owners) ||
+        !read_word(phases, phase, &phase_value) ||
+        !read_word(vf_resume_signal_words, signal, &signal_value))
         return NULL;
 
     g_autoptr(VfReconf) reconf = vf_reconf_new(pf, from, to);
-    reconf->phase = word;
+    reconf->phase = phase_value;
+    reconf->signal = signal_value;
     reconf->program = g_strdup(program);
     reconf->bitstream = g_strdup(bitstream);
     reconf->autoprobe = g_strdup(autoprobe);

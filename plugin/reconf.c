@@ -221,7 +221,7 @@ static gboolean ready_all(Run *run, GError **error)
 
 static gboolean resume_all(Run *run, GError **error)
 {
-    return vf_guests_resume(run->guests, run->host->signal, within(run->host->resume_ms), error);
+    return vf_guests_resume(run->guests, run->reconf->signal, within(run->host->resume_ms), error);
 }
 
 // ---- either direction

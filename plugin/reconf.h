@@ -49,6 +49,7 @@ typedef struct {
     guint from, to;            // number of VFs
     VfSettings before, after;  // of the PF's pool, for vf_profile_prepare_pf()
     char *program, *bitstream; // flashes the card while it has no VFs; both or neither
+    VfResumeSignal signal;     // to the guests, at their resume
     GPtrArray *owners;         // of VfReconfOwner, in order of index
     VfReconfPhase phase;
     char *autoprobe; // what sriov_drivers_autoprobe was; NULL = not known
@@ -76,7 +77,6 @@ typedef struct {
     const char *journals; // directory
     guint pause_ms;       // how long the guests may take to pause, all together
     guint resume_ms;
-    VfResumeSignal signal;
     // At the begin and at the end of each step, and for each owner ("paused", "ready", "resumed")
     // with its name; step by step but for owners in no order. Called in worker threads, one at a
     // time. May be NULL.

@@ -135,9 +135,9 @@ void vf_view_pool(GString *out, const VfDaemon *daemon, guint number)
     for (guint s = 0; s < pool->slots->len; s++)
         leased += vf_allocator_at(daemon->allocator, number, s) != NULL;
     vf_json_append(out,
-                   "{'name':%s,'file':%s,'growth':%s,'count':%n,'max':%n,'settings':", config->name,
-                   config->file, config->growth == VF_GROWTH_GROW ? "grow" : "static",
-                   config->count, config->max);
+                   "{'name':%s,'file':%s,'growth':%s,'count':%n,'max':%n,'signal':%s,'settings':",
+                   config->name, config->file, config->growth == VF_GROWTH_GROW ? "grow" : "static",
+                   config->count, config->max, vf_signal_words[config->signal]);
     append_settings(out, &config->settings);
     vf_json_append(out, ",'pfs':[");
     for (guint i = 0; i < pool->pfs->len; i++) {

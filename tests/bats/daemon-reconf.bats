@@ -56,6 +56,16 @@ ua-virtfn-b running"
     [[ ${lines[-1]} == "$PF: no function was away for longer than "*" ms (look "* ]]
 }
 
+@test "guests are told by the signal that suits the card, or as the pool says" {
+    cli reconf --yes --vfs 7 uplink
+    equal "$(last_resume g2 | jq -r .signal)" nonfatal
+    write_pool uplink pf=$PF count=4 signal=none
+    reload
+    cli reconf --yes uplink
+    equal "$(last_resume g2 | jq -r .signal)" null
+    equal "$(api GET /v1/pools | jq -r '.. | .signal? // empty')" none
+}
+
 @test "a dry run changes nothing" {
     run cli reconf --dry-run --vfs 7 uplink
     expect 0 "$PF: 7 VFs, 4 now; 3 functions in use

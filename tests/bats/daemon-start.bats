@@ -14,13 +14,6 @@ teardown() {
     stop_daemon
 }
 
-# reload: SIGHUP, and waits until it is done.
-reload() {
-    kill -HUP "$DAEMON"
-    # Signals are dispatched before new connections.
-    api GET /v1/leases >/dev/null
-}
-
 @test "a bad option or argument is refused with exit code 2" {
     run "$BUILD/virtfnd" --bogus
     expect 2 "virtfnd: Unknown option --bogus"
@@ -65,7 +58,7 @@ reload() {
     hook prepare g1 net0@uplink=$VF0
     write_pool uplink pf=$PF count=2 bogus=1
     reload
-    cause="$CONFIG/uplink.conf:4: 'bogus' is not a key of a pool -- keys are pf, count, max, growth, profile, allow-default-route, link, bitstream-program"
+    cause="$CONFIG/uplink.conf:4: 'bogus' is not a key of a pool -- keys are pf, count, max, growth, profile, allow-default-route, link, bitstream-program, signal"
     equal "$(problems)" "$cause"
     equal "$(ask /v1/status '.pools[] | "\(.name) \(.count)"')" "uplink 2"
     equal "$(leases)" "g1/net0 uplink#0 ready"

@@ -50,6 +50,13 @@ start_daemon() {
     return 1
 }
 
+# reload: SIGHUP, and waits until it is done.
+reload() {
+    kill -HUP "$DAEMON"
+    # Signals are dispatched before new connections.
+    api GET /v1/leases >/dev/null
+}
+
 # stop_daemon: asks it to end, which it must do with exit code 0.
 stop_daemon() {
     [[ -n ${DAEMON-} ]] || return 0

@@ -39,11 +39,19 @@ await() {
     return 1
 }
 
-# devices NAME: "ID STATE" of each device of a guest.
+# devices NAME: "ID STATE" of each device of a guest. last_resume NAME: the arguments of its last vfio-resume.
 devices() {
+    ask_qemu "$1" ''
+}
+
+last_resume() {
+    ask_qemu "$1" vfio-resume
+}
+
+ask_qemu() {
     local directory=$BATS_TEST_TMPDIR/qemu-$1
     : >"$directory/out"
-    echo >"$directory/in"
+    echo "$2" >"$directory/in"
     await end "$directory/out"
     tr -d '\0' <"$directory/out" | grep -v end
 }

@@ -4,7 +4,8 @@
 // open, and ends when its standard input does.
 //
 //     qemu SOCKET ROOT ID=ADDRESS...        prints "ready", then at each line it reads the devices:
-//                                           "ID STATE", and "end"
+//                                           "ID STATE", and "end"; at the line "vfio-resume" the
+//                                           arguments of the last one, and "end"
 //
 // QEMU_PAUSE_US in the environment: how long a pause or a resume takes, in microseconds.
 
@@ -49,8 +50,14 @@ int main(int argc, char **argv)
     printf("ready\n");
     fflush(stdout);
     while (fgets(line, sizeof(line), stdin) != NULL) {
-        for (int i = 3; i < argc; i++)
-            printf("%s %s\n", ids[i], qmp_peer_state(peer, ids[i]));
+        if (strcmp(line, "vfio-resume\n") == 0) {
+            g_autofree char *arguments = qmp_peer_arguments(peer, "vfio-resume");
+
+            printf("%s\n", arguments);
+        } else {
+            for (int i = 3; i < argc; i++)
+                printf("%s %s\n", ids[i], qmp_peer_state(peer, ids[i]));
+        }
         printf("end\n");
         fflush(stdout);
     }

@@ -27,7 +27,7 @@ struct QmpModel {
     GPtrArray *devices;
     GHashTable *named; // name -> descriptor
     gint64 duration;
-    gboolean stock;
+    gboolean stock, unsignalled;
 };
 
 static void drop_group(Device *device)
@@ -202,6 +202,11 @@ void qmp_model_make_stock(QmpModel *model)
     model->stock = TRUE;
 }
 
+void qmp_model_make_unsignalled(QmpModel *model)
+{
+    model->unsignalled = TRUE;
+}
+
 json_t *qmp_model_error(const char *class, const char *description)
 {
     return json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", description);
@@ -266,6 +271,8 @@ static json_t *run_resume(QmpModel *model, json_t *arguments, QmpFault fault)
         return reply;
     if (name != NULL && !g_hash_table_contains(model->named, name))
         return fail("File descriptor has not been found:", name);
+    if (model->unsignalled && json_object_get(arguments, "signal") != NULL)
+        return fail("A signal needs a device alone below", "a root port that reports errors");
     reply = start(model, arguments, "paused", "resuming", fault);
     if (json_object_get(reply, "error") != NULL)
         return reply;
@@ -294,6 +301,7 @@ static json_t *run_query(QmpModel *model)
 
         json_object_set_new(info, "access", json_string("ignore"));
         json_object_set_new(info, "hold-ms", json_integer(5000));
+        json_object_set_new(info, "can-signal", json_boolean(!model->unsignalled));
         json_object_set_new(info, "paused-ns", json_integer(1234));
         json_object_set_new(info, "accesses", json_integer(5));
         json_object_set_new(info, "pauses", json_integer(1));

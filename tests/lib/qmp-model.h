@@ -27,6 +27,8 @@ ino_t qmp_model_inode(QmpModel *model, const char *id);
 guint qmp_model_named(QmpModel *model);
 void qmp_model_set_duration(QmpModel *model, guint microseconds);
 void qmp_model_make_stock(QmpModel *model);
+// Its devices are not alone below root ports: a resume with a signal is refused.
+void qmp_model_make_unsignalled(QmpModel *model);
 
 // Ends what is due; milliseconds until the next end, -1 = none.
 int qmp_model_tick(QmpModel *model);

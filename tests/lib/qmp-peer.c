@@ -437,6 +437,13 @@ void qmp_peer_make_stock(QmpPeer *peer)
     g_mutex_unlock(&peer->lock);
 }
 
+void qmp_peer_make_unsignalled(QmpPeer *peer)
+{
+    g_mutex_lock(&peer->lock);
+    qmp_model_make_unsignalled(peer->model);
+    g_mutex_unlock(&peer->lock);
+}
+
 guint qmp_peer_count(QmpPeer *peer, const char *command)
 {
     g_mutex_lock(&peer->lock);

@@ -58,6 +58,7 @@ void qmp_peer_order(QmpPeer *peer, const char *command, QmpFault fault, guint ti
 void qmp_peer_set_duration(QmpPeer *peer, guint microseconds);
 // Without vfio-pause among the commands.
 void qmp_peer_make_stock(QmpPeer *peer);
+void qmp_peer_make_unsignalled(QmpPeer *peer);
 
 // How often a command came; its last arguments as JSON with sorted keys, "" = none came.
 guint qmp_peer_count(QmpPeer *peer, const char *command);

@@ -37,6 +37,8 @@ static void dump_pool(GString *out, const VfPoolConfig *pool)
     }
     if (pool->allow_default_route)
         g_string_append(out, "  allow-default-route\n");
+    if (pool->signal != VF_SIGNAL_AUTO)
+        g_string_append_printf(out, "  signal %s\n", vf_signal_words[pool->signal]);
     if (pool->keep_link)
         g_string_append(out, "  keep-link\n");
     if (pool->bitstream_program != NULL)

@@ -379,6 +379,16 @@ static void test_resume(Fixture *f, gconstpointer data)
     g_assert_cmpuint(qmp_peer_count(f->peer, "closefd"), ==, 0);
 }
 
+static void test_resume_unsignalled(Fixture *f, gconstpointer data)
+{
+    qmp_peer_make_unsignalled(f->peer);
+    qmp_peer_set(f->peer, NET0, "paused", NULL);
+    assert_resumes(f);
+    assert_arguments(f, "vfio-resume",
+                     "{\"fd\": \"virtfn-" NET0 "\", \"host-device\": \"" NEW "\", \"id\": \"" NET0
+                     "\"}");
+}
+
 // Both at the same time: the one that never ends takes nothing from the other.
 static void test_resume_two(Fixture *f, gconstpointer data)
 {
@@ -569,6 +579,7 @@ int main(int argc, char **argv)
     ADD("/pause/resume/under-way", test_resume_under_way);
     ADD("/pause/resume/refused", test_resume_refused);
     ADD("/pause/resume/fails", test_resume_fails);
+    ADD("/pause/resume/unsignalled", test_resume_unsignalled);
     ADD("/pause/resume/stale-event", test_stale_event);
     ADD("/pause/resume/odd-event", test_odd_event);
     ADD("/pause/resume/faults", test_resume_faults);

@@ -987,6 +987,7 @@ static int vfio_pause_query(Object *obj, void *opaque)
     info->state = p ? p->state : VFIO_PAUSE_STATE_RUNNING;
     info->access = p ? p->access : vdev->paused_access;
     info->hold_ms = p ? p->hold_ms : vdev->paused_hold_ms;
+    info->can_signal = vfio_resume_port(vdev, NULL);
     if (p) {
         info->accesses = p->accesses;
         info->pauses = p->pauses;

@@ -58,6 +58,7 @@ static void test_query(PauseTest *t)
     g_assert_cmpstr(qdict_get_str(info, "host-device"), ==, path);
     g_assert_cmpstr(qdict_get_str(info, "access"), ==, "ignore");
     g_assert_cmpint(qdict_get_int(info, "hold-ms"), ==, 5000);
+    g_assert_true(qdict_get_bool(info, "can-signal"));
     g_assert_cmpint(qdict_get_int(info, "paused-ns"), ==, 0);
     g_assert_cmpint(qdict_get_int(info, "pauses"), ==, 0);
     qobject_unref(info);
