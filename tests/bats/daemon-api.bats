@@ -265,6 +265,7 @@ urn:virtfn:error:exhausted"
 /v1/reconf
 /v1/reconf/{pf}
 /v1/render
+/v1/settle
 /v1/resume
 /v1/settle
 /v1/status"
