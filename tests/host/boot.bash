@@ -45,10 +45,10 @@ card_arguments() {
         cards+=(-netdev "hubport,id=net$index,hubid=0"
             -device "igb,id=igb$index,bus=$port,netdev=net$index,mac=$(printf '52:54:00:ff:%02x:00' "$index")")
         ;;
-    nvme) # 26 queue pairs and 9 vectors: what 8 virtual functions and the controller itself can share
+    nvme) # with the default of 8 functions 26 queue pairs and 9 vectors, which they and the controller itself can share
         truncate -s 64M "$boot/nvme$index.img"
         cards+=(-device "nvme-subsys,id=subsys$index,nqn=virtfn-subsys$index"
-            -device "nvme,id=nvme$index,bus=$port,serial=virtfn-nvme$index,subsys=subsys$index,sriov_max_vfs=8,sriov_vq_flexible=16,sriov_vi_flexible=8,max_ioqpairs=26,msix_qsize=9"
+            -device "nvme,id=nvme$index,bus=$port,serial=virtfn-nvme$index,subsys=subsys$index,sriov_max_vfs=$nvme_vfs,sriov_vq_flexible=$((2 * nvme_vfs)),sriov_vi_flexible=$nvme_vfs,max_ioqpairs=$((2 * nvme_vfs + 10)),msix_qsize=$((nvme_vfs + 1))"
             -drive "if=none,id=disk$index,format=raw,cache=unsafe,file=$boot/nvme$index.img"
             -device "nvme-ns,drive=disk$index,bus=nvme$index,nsid=1,shared=on")
         ;;
@@ -247,6 +247,7 @@ boot_stop() {
 }
 
 boot_limit=150 beat_limit=75 over_limit=60
+nvme_vfs=8 # the most that an NVMe card can have
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
 kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
