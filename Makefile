@@ -72,6 +72,7 @@ LIB_SOURCES := \
 	plugin/config.c \
 	plugin/daemon.c \
 	plugin/domains.c \
+	plugin/domdevice.c \
 	plugin/domtree.c \
 	plugin/domxml.c \
 	plugin/door.c \
@@ -106,6 +107,7 @@ LIB_SOURCES := \
 	plugin/reconf-guests.c \
 	plugin/reconf-jobs.c \
 	plugin/reconf-journal.c \
+	plugin/replug.c \
 	plugin/release.c \
 	plugin/render.c \
 	plugin/resync.c \

@@ -15,13 +15,14 @@
 
 static int vfs = NOT_GIVEN;
 static char *bitstream;
-static gboolean dry_run, yes, cancel;
+static gboolean allow_detach, dry_run, yes, cancel;
 
 typedef struct {
     const VfCli *cli;
     gboolean quiet;   // shows problems only
     gboolean planned; // the plan was shown before
-    gsize owners;     // that will be paused
+    gsize owners;     // that will be paused, or
+    gsize detached;   // detached
     gboolean done, ok;
 } Progress;
 
@@ -71,7 +72,9 @@ static void print_step(const VfCli *cli, const json_t *event)
 
     if (strcmp(what, "begin") == 0)
         return;
-    if (owner != NULL)
+    if (owner != NULL && strcmp(what, "detach") == 0)
+        line = g_strdup_printf("  %s: cannot pause, is detached and attached again", owner);
+    else if (owner != NULL)
         line = g_strdup_printf("  %s: %s", owner, what);
     else
         line = g_strdup_printf("%s: %s%s", vf_cell_text(event, "pf"), vf_cell_text(event, "step"),
@@ -109,6 +112,8 @@ static gboolean on_event(const char *line, json_t *event, gpointer data, GError 
         progress->ok = json_is_true(json_object_get(event, "ok"));
     } else if (strcmp(kind, "plan") == 0) {
         progress->owners += json_array_size(json_object_get(event, "owners"));
+    } else if (strcmp(vf_cell_text(event, "what"), "detach") == 0) {
+        progress->detached++;
     } else if (strcmp(kind, "problem") == 0 && !progress->cli->json) {
         g_autoptr(GError) problem =
             vf_client_problem(vf_cell_text(event, "pf"), json_object_get(event, "problem"));
@@ -142,6 +147,8 @@ static json_t *new_body(const char *target, gboolean dry, GError **error)
     if (vfs != NOT_GIVEN)
         json_object_set_new(body, "vfs", json_integer(vfs));
     json_object_set_new(body, "dry_run", json_boolean(dry));
+    if (allow_detach)
+        json_object_set_new(body, "allow_detach", json_true());
     if (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error))
         return body;
     json_decref(body);
@@ -165,11 +172,11 @@ static gboolean ask_daemon(Progress *progress, const char *target, gboolean dry,
     return progress->done && progress->ok;
 }
 
-static gboolean agreed(gsize owners, GError **error)
+static gboolean agreed(const Progress *look, GError **error)
 {
     char answer[8] = "";
 
-    if (owners == 0)
+    if (look->owners == 0)
         return TRUE;
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
         g_set_error(error, VF_ERROR, VF_ERROR_STATE,
@@ -177,7 +184,7 @@ static gboolean agreed(gsize owners, GError **error)
                     "give --yes, or --dry-run to see the plan");
         return FALSE;
     }
-    printf("Pause them, and go on? [y/N] ");
+    printf("Pause them%s, and go on? [y/N] ", look->detached > 0 ? ", or detach them as said" : "");
     fflush(stdout);
     return fgets(answer, sizeof(answer), stdin) != NULL && (*answer == 'y' || *answer == 'Y');
 }
@@ -207,7 +214,7 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
     }
     if (dry_run)
         return ask_daemon(&look, args[0], TRUE, error);
-    if (!yes && (!ask_daemon(&look, args[0], TRUE, error) || !agreed(look.owners, error)))
+    if (!yes && (!ask_daemon(&look, args[0], TRUE, error) || !agreed(&look, error)))
         return FALSE;
     return ask_daemon(&work, args[0], FALSE, error);
 }
@@ -216,6 +223,8 @@ static const GOptionEntry options[] = {
     {"vfs", 'n', 0, G_OPTION_ARG_INT, &vfs, "Number of VFs (default: as configured)", "N"},
     {"bitstream", 'b', 0, G_OPTION_ARG_FILENAME, &bitstream,
      "Load this file into the card while it has no functions", "FILE"},
+    {"allow-detach", 0, 0, G_OPTION_ARG_NONE, &allow_detach,
+     "Unplug the functions of guests that cannot pause, and plug them in again", NULL},
     {"dry-run", 0, 0, G_OPTION_ARG_NONE, &dry_run, "Show who would be paused, change nothing",
      NULL},
     {"yes", 'y', 0, G_OPTION_ARG_NONE, &yes, "Do not ask", NULL},

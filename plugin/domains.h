@@ -45,7 +45,15 @@ void vf_domains_queue(VfDomains *domains, const char *uuid, const char *name);
 void vf_domains_queue_pointing(VfDomains *domains, guint pool, guint slot, const char *but_uuid);
 
 // Attaches the running domain's functions that its XML did not have (leases with `attach`).
-void vf_domains_attach(VfDaemon *daemon, const char *uuid); // attach.c
+// Those that a reconf took wait until it is over. In attach.c, as the next two.
+void vf_domains_attach(VfDaemon *daemon, const char *uuid);
+
+// Attaches that one, now.
+typedef void (*VfAttached)(const GError *error, gpointer data);
+void vf_domains_attach_lease(VfDaemon *daemon, VfLease *lease, VfAttached done, gpointer data);
+
+// The domain's record says that the guest is without this device for the time of a reconf.
+void vf_domains_attach_note(VfDaemon *daemon, const VfLease *lease);
 
 // Looks at every domain of libvirt again: on connection, and when pools changed.
 void vf_domains_resync(VfDaemon *daemon); // resync.c

@@ -75,5 +75,11 @@ typedef struct {
 char *vf_domain_render(const char *xml, gsize length, const VfPlacement *placements,
                        guint n_placements, const char *qmp_dir, gboolean *changed, GError **error);
 
+// The element (<hostdev> or <interface>) that passes this function through, byte for byte; *alias
+// (may be NULL) is its alias, NULL when it has none. Caller frees both. NULL without an error when
+// the domain does not have the function. In domdevice.c.
+char *vf_domain_device_xml(const char *xml, gsize length, const VfPciAddr *address, char **alias,
+                           GError **error);
+
 // The <hostdev> element alone, as virDomainAttachDeviceFlags() takes it. Caller frees.
 char *vf_domain_hostdev_xml(const VfPlacement *placement);

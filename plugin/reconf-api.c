@@ -4,6 +4,10 @@
 // told step by step (NDJSON). A dry run tells the plan and asks the guests whether they could be
 // paused. What the ledger and the configuration say is looked at last in the lane's `begin`, so
 // nothing can come between.
+//
+// With allow_detach the guests that cannot pause have their devices detached before, and attached
+// again after the reconf, which then has nothing to do with them: two visits to the lane, and no
+// call of libvirt in it.
 
 #include <string.h>
 
@@ -11,6 +15,7 @@
 #include "error.h"
 #include "jsontext.h"
 #include "reconf-jobs.h"
+#include "replug.h"
 #include "routes.h"
 #include "settle.h"
 #include "sriov.h"
@@ -22,11 +27,12 @@ typedef struct {
     guint next;  // of them
     int count;   // VFs wanted, VF_UNSET = as configured
     char *bitstream;
-    gboolean dry_run, failed;
+    gboolean dry_run, allow_detach, failed;
     gboolean entered; // see settle.h
     // the PF at work
     VfPciAddr pf;
     VfReconf *reconf;
+    VfReplug *replug; // of guests that cannot pause; NULL = there are none, or not looked yet
     VfReconfTimes times;
     gint cancelled;
     GError *error;
@@ -47,14 +53,20 @@ typedef struct {
     char *what, *owner;
 } Told;
 
+static void emit_step(Order *order, VfReconfStep step, const char *what, const char *owner)
+{
+    GString *event = g_string_new(NULL);
+
+    vf_json_append(event, "{'event':'step','pf':%a,'step':%s,'what':%s,'owner':%s}", &order->pf,
+                   vf_reconf_step_word(step), what, owner);
+    emit(order, event);
+}
+
 static gboolean emit_told(gpointer data)
 {
     Told *told = data;
-    GString *event = g_string_new(NULL);
 
-    vf_json_append(event, "{'event':'step','pf':%a,'step':%s,'what':%s,'owner':%s}",
-                   &told->order->pf, vf_reconf_step_word(told->step), told->what, told->owner);
-    emit(told->order, event);
+    emit_step(told->order, told->step, told->what, told->owner);
     g_free(told->what);
     g_free(told->owner);
     g_free(told);
@@ -187,13 +199,35 @@ static void order_begin(gpointer data)
         order->reconf->program = g_strdup(vf_reconf_pool(daemon, &order->pf)->bitstream_program);
         order->reconf->bitstream = g_strdup(order->bitstream);
     }
-    emit_plan(order);
+    order->reconf->allow_detach = order->allow_detach && order->replug == NULL;
+    if (order->replug == NULL)
+        emit_plan(order);
+}
+
+// The owners whose guests cannot pause; NULL when there are none.
+static VfReplug *find_unpausable(Order *order)
+{
+    VfReplug *replug = NULL;
+
+    for (guint i = 0; i < order->reconf->owners->len; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(order->reconf->owners, i);
+        g_autofree char *name = g_strdup_printf("%s/%s", owner->domain, owner->device);
+
+        if (!owner->cannot_pause)
+            continue;
+        if (replug == NULL)
+            replug = vf_replug_new(order->daemon);
+        vf_replug_add(replug, owner);
+        tell(VF_RECONF_STEP_LOOK, "detach", name, order);
+    }
+    return replug;
 }
 
 static void order_run(gpointer data)
 {
     Order *order = data;
     VfReconf *reconf = order->reconf;
+    gboolean first = order->replug == NULL;
     g_autofree char *journals = NULL;
     VfReconfHost host = vf_reconf_host(&order->daemon->options, &journals);
 
@@ -203,31 +237,98 @@ static void order_run(gpointer data)
     host.tell = tell;
     host.data = order;
     host.cancelled = &order->cancelled;
-    if (order->dry_run)
-        vf_reconf_look(reconf, &host, &order->error);
-    else if (reconf->from != reconf->to || reconf->bitstream != NULL)
+    if (!order->dry_run && reconf->from == reconf->to && reconf->bitstream == NULL)
+        return;
+    if (first && (order->dry_run || order->allow_detach)) {
+        if (!vf_reconf_look(reconf, &host, &order->error))
+            return;
+        order->replug = find_unpausable(order);
+    }
+    if (!order->dry_run && (!first || order->replug == NULL))
         vf_reconf_do(reconf, &host, &order->times, &order->error);
 }
 
 static void next_pf(Order *order);
 
-static void order_done(gpointer data)
+// Between two visits to the lane no VF is away; and a libvirt daemon that starts is what attaching
+// waits for.
+static void leave(Order *order)
 {
-    Order *order = data;
+    if (order->entered)
+        vf_settle_leave(order->daemon);
+    order->entered = FALSE;
+}
+
+static void end_pf(Order *order)
+{
     char pf[VF_PCIADDR_BUFSIZE];
 
     if (order->error != NULL)
         emit_problem(order);
     else if (order->times.outage > 0 || order->times.steps[VF_RECONF_STEP_CREATE] > 0)
         emit_times(order);
-    if (order->entered)
-        vf_settle_leave(order->daemon);
-    order->entered = FALSE;
     g_hash_table_remove(order->daemon->reconfs, vf_pciaddr_format(&order->pf, pf));
     g_clear_error(&order->error);
     g_clear_pointer(&order->reconf, vf_reconf_free);
+    g_clear_pointer(&order->replug, vf_replug_free);
     memset(&order->times, 0, sizeof(order->times));
     next_pf(order);
+}
+
+// ---- guests that cannot pause
+
+static void told_replug(const char *event, const char *owner, gpointer data)
+{
+    gboolean out = strcmp(event, "detached") == 0;
+
+    emit_step(data, out ? VF_RECONF_STEP_PAUSE : VF_RECONF_STEP_RESUME, event, owner);
+}
+
+static void all_in(const GError *error, gpointer data)
+{
+    Order *order = data;
+
+    if (error != NULL && order->error == NULL)
+        order->error = g_error_copy(error);
+    order->times.outage = MAX(order->times.outage, vf_replug_outage(order->replug));
+    end_pf(order);
+}
+
+static void second_done(gpointer data)
+{
+    Order *order = data;
+
+    leave(order);
+    // A reconf that got stuck has not made their functions ready: they follow when it has ended.
+    if (vf_reconf_is_over(order->daemon->options.run_dir, &order->pf, NULL))
+        vf_replug_in(order->replug, told_replug, all_in, order);
+    else
+        end_pf(order);
+}
+
+static void all_out(const GError *error, gpointer data)
+{
+    Order *order = data;
+    VfLaneJob job = {order_begin, order_run, second_done, order};
+
+    g_clear_pointer(&order->reconf, vf_reconf_free);
+    if (error != NULL) {
+        order->error = g_error_copy(error);
+        vf_replug_in(order->replug, told_replug, all_in, order);
+    } else {
+        vf_lanes_submit(order->daemon->lanes, &order->pf, &job);
+    }
+}
+
+static void order_done(gpointer data)
+{
+    Order *order = data;
+
+    leave(order);
+    if (order->replug != NULL && !order->dry_run && order->error == NULL)
+        vf_replug_out(order->replug, told_replug, all_out, order);
+    else
+        end_pf(order);
 }
 
 static void finish(Order *order)
@@ -305,12 +406,13 @@ static gboolean check_idle(const Order *order, GError **error)
 static gboolean read_request(Order *order, json_t *json, GError **error)
 {
     const char *target, *bitstream = NULL;
-    int dry_run = FALSE;
+    int dry_run = FALSE, allow_detach = FALSE;
     json_error_t where;
 
     order->count = VF_UNSET;
-    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s?i, s?s, s?b}", "target", &target, "vfs",
-                       &order->count, "bitstream", &bitstream, "dry_run", &dry_run) != 0) {
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s?i, s?s, s?b, s?b}", "target", &target,
+                       "vfs", &order->count, "bitstream", &bitstream, "dry_run", &dry_run,
+                       "allow_detach", &allow_detach) != 0) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "reconf: %s", where.text);
         return FALSE;
     }
@@ -328,6 +430,7 @@ static gboolean read_request(Order *order, json_t *json, GError **error)
         return FALSE;
     }
     order->dry_run = dry_run;
+    order->allow_detach = allow_detach;
     order->bitstream = g_strdup(bitstream);
     return find_pfs(order->daemon, target, order->pfs, error) && check_idle(order, error);
 }

@@ -25,6 +25,7 @@ struct Guest {
 
 struct VfGuests {
     const char *root;
+    gboolean allow_detach;
     VfMemberTold told;
     gpointer data;
     GPtrArray *members; // of VfMember
@@ -59,6 +60,7 @@ VfGuests *vf_guests_new(VfReconf *reconf, const char *root, VfMemberTold told, g
     VfGuests *guests = g_new0(VfGuests, 1);
 
     guests->root = root;
+    guests->allow_detach = reconf->allow_detach;
     guests->told = told;
     guests->data = data;
     guests->members = g_ptr_array_new();
@@ -214,7 +216,7 @@ static gboolean is_starting(const VfReconfOwner *owner, GError **error)
     return FALSE;
 }
 
-static gboolean look(Guest *guest, GError **error)
+static gboolean ask(Guest *guest, GError **error)
 {
     const VfReconfOwner *owner = first_owner(guest);
     gint64 deadline = guest->guests->deadline;
@@ -242,6 +244,21 @@ static gboolean look(Guest *guest, GError **error)
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&cause));
     return FALSE;
+}
+
+static gboolean look(Guest *guest, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    if (ask(guest, &cause))
+        return TRUE;
+    if (!guest->guests->allow_detach || !g_error_matches(cause, VF_ERROR, VF_ERROR_STATE)) {
+        g_propagate_error(error, g_steal_pointer(&cause));
+        return FALSE;
+    }
+    for (guint i = 0; i < guest->members->len; i++)
+        ((VfMember *)g_ptr_array_index(guest->members, i))->owner->cannot_pause = TRUE;
+    return TRUE;
 }
 
 gboolean vf_guests_look(VfGuests *guests, gint64 deadline, GError **error)

@@ -36,8 +36,9 @@ void vf_reconf_add_lease(const VfDaemon *daemon, VfReconf *reconf, const VfLease
     owner->pool = g_strdup(vf_daemon_pool(daemon, lease->pool)->config->name);
     owner->keep_link = slot->pf->keep_link;
     owner->stays_paused = lease->pause != NULL; // as far as is known before QEMU is asked
-    // Of a domain that is only being prepared, the function may be ready and nobody has it yet.
-    if (lease->state == VF_LEASE_PREPARING)
+    // Of a domain that is only being prepared, the function may be ready and nobody has it yet; so
+    // with one that is to be attached, again or at all.
+    if (lease->state == VF_LEASE_PREPARING || lease->attach)
         owner->presence = VF_PRESENCE_NONE;
     else
         owner->presence =
@@ -197,8 +198,8 @@ static void recovery_done(gpointer data)
         vf_log(G_LOG_LEVEL_MESSAGE, NULL, pf, "%s: a reconf that was cut short has ended", pf);
         g_hash_table_remove(daemon->stuck, pf);
     }
-    if (vf_daemon_refresh(daemon))
-        vf_domains_resync(daemon);
+    vf_daemon_refresh(daemon);
+    vf_domains_resync(daemon); // attaches again what was detached for it
     g_clear_error(&recovery->error);
     g_free(recovery);
 }

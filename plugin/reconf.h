@@ -42,6 +42,7 @@ typedef struct {
     VfPresence presence;
     VfSettings before, after; // what it gets with the old and with the new configuration
     gboolean stays_paused;    // somebody had paused it before
+    gboolean cannot_pause;    // vf_reconf_look() with allow_detach says so
 } VfReconfOwner;
 
 typedef struct {
@@ -52,8 +53,9 @@ typedef struct {
     VfResumeSignal signal;     // to the guests, at their resume
     GPtrArray *owners;         // of VfReconfOwner, in order of index
     VfReconfPhase phase;
-    char *autoprobe; // what sriov_drivers_autoprobe was; NULL = not known
-    gint64 since;    // microseconds since 1970
+    char *autoprobe;       // what sriov_drivers_autoprobe was; NULL = not known
+    gint64 since;          // microseconds since 1970
+    gboolean allow_detach; // of vf_reconf_look()
 } VfReconf;
 
 // Steps as they are told and timed.
@@ -104,7 +106,8 @@ typedef struct {
 VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
                               GError **error);
 
-// Only asks each guest whether it could be paused; changes nothing. Errors as above.
+// Only asks each guest whether it could be paused; changes nothing. Errors as above; with
+// allow_detach a guest that cannot pause is none, but its owners are marked.
 gboolean vf_reconf_look(VfReconf *reconf, const VfReconfHost *host, GError **error);
 
 // Ends what a killed or stuck reconf left behind: what vf_reconf_load() gave.

@@ -40,6 +40,7 @@ UNIT_NAMES := \
 BATS_PROGRAMS := \
 	$(B)/tests/50-virtfn-quick \
 	$(B)/tests/fakekernel.so \
+	$(B)/tests/fakelibvirt.so \
 	$(B)/tests/peer \
 	$(B)/tests/qemu
 
@@ -64,6 +65,12 @@ $(B)/tests/qemu: $(O)/tests/lib/qemu.o $(O)/tests/lib/qmp-model.o $(O)/tests/lib
 	@mkdir -p $(@D)
 	$(say) CC $@
 	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
+
+# Hot-plug for libvirt's test driver.
+$(B)/tests/fakelibvirt.so: tests/lib/fakelibvirt.c
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -fPIC -shared $< -o $@
 
 # Prepared answers of an HTTP peer, for the tests of the command.
 $(B)/tests/peer: tests/lib/peer.c

@@ -29,10 +29,13 @@ write_pool() {
 ON_HOST=(env "VIRTFN_FAKE_ROOT=$ROOT" "LD_PRELOAD=$BUILD/tests/fakekernel.so"
     "ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS-}")
 
+# Which libvirt the daemon uses.
+LIBVIRT=(--no-libvirt)
+
 # launch [OPTION...]: starts the daemon in the background, DAEMON is its pid.
 launch() {
     "${ON_HOST[@]}" "$BUILD/virtfnd" --root "$ROOT" --config "$CONFIG" --run "$ROOT/run" \
-        --state "$ROOT/state" --helper "$BUILD/virtfn-numvfs" --no-libvirt "$@" \
+        --state "$ROOT/state" --helper "$BUILD/virtfn-numvfs" "${LIBVIRT[@]}" "$@" \
         </dev/null >>"$DAEMON_LOG" 2>&1 3>&- &
     DAEMON=$!
 }

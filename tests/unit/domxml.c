@@ -275,6 +275,33 @@ static void add_bad_files(void)
     g_assert_cmpint(found, >, 0);
 }
 
+// The element as it stands, from any <devices>, and no other's.
+static void test_device_xml(void)
+{
+    static const char xml[] =
+        "<domain><name>g</name><devices>"
+        "<hostdev type='pci'><source><address bus='1' slot='0x10'/></source></hostdev>"
+        "</devices><devices>"
+        "<interface type='hostdev'><source><address type='pci' bus='1' slot='16' function='2'/>"
+        "</source><alias name='net0'/></interface></devices></domain>";
+    VfPciAddr first = {0, 1, 0x10, 0}, second = {0, 1, 0x10, 2}, none = {0, 1, 0x10, 4};
+    g_autoptr(GError) error = NULL;
+    g_autofree char *alias = NULL, *no_alias = NULL;
+    g_autofree char *a = vf_domain_device_xml(xml, strlen(xml), &first, &no_alias, &error);
+    g_autofree char *b = vf_domain_device_xml(xml, strlen(xml), &second, &alias, &error);
+
+    g_assert_no_error(error);
+    g_assert_cmpstr(
+        a, ==, "<hostdev type='pci'><source><address bus='1' slot='0x10'/></source></hostdev>");
+    g_assert_null(no_alias);
+    g_assert_true(g_str_has_prefix(b, "<interface ") && g_str_has_suffix(b, "</interface>"));
+    g_assert_cmpstr(alias, ==, "net0");
+    g_assert_null(vf_domain_device_xml(xml, strlen(xml), &none, NULL, &error));
+    g_assert_no_error(error);
+    g_assert_null(vf_domain_device_xml("<domain", 7, &none, NULL, &error));
+    g_assert_error(error, VF_ERROR, VF_ERROR_INPUT);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -282,6 +309,7 @@ int main(int argc, char **argv)
     g_test_add_func("/domxml/every-setting", test_every_setting);
     g_test_add_func("/domxml/identity", test_identity);
     g_test_add_func("/domxml/hostdevs", test_hostdevs);
+    g_test_add_func("/domxml/device-xml", test_device_xml);
     g_test_add_func("/domxml/foreign-metadata", test_foreign_metadata);
     g_test_add_func("/domxml/junk", test_junk);
     g_test_add_func("/domxml/limits", test_limits);
