@@ -141,6 +141,11 @@ void vf_domains_attach_note(VfDaemon *daemon, const VfLease *lease)
                 lease->device);
 }
 
+void vf_domains_attach_clear(VfDaemon *daemon, const VfLease *lease)
+{
+    g_clear_error(&vf_domains_record(daemon->domains, lease->uuid, lease->domain)->attach_error);
+}
+
 // TRUE while a reconf works on the function's PF, or has got stuck there.
 static gboolean is_away(VfDaemon *daemon, const VfLease *lease, const VfPciAddr *address)
 {
@@ -167,5 +172,26 @@ void vf_domains_attach(VfDaemon *daemon, const char *uuid)
             vf_domains_attach_note(daemon, lease);
         else
             vf_domains_attach_lease(daemon, lease, NULL, NULL);
+    }
+}
+
+void vf_domains_unplugged(VfDaemon *daemon, const char *uuid)
+{
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, uuid);
+
+    for (guint i = 0; i < leases->len; i++) {
+        VfLease *lease = g_ptr_array_index(leases, i);
+        g_autofree char *kept = NULL;
+        VfPciAddr address;
+
+        if (lease->attach || lease->state != VF_LEASE_RUNNING ||
+            !vf_inventory_address(vf_daemon_slot(daemon, lease->pool, lease->slot), &address))
+            continue;
+        kept = vf_replug_kept(daemon, uuid, lease->device, &address);
+        if (kept == NULL || is_away(daemon, lease, &address))
+            continue;
+        lease->attach = TRUE;
+        vf_daemon_keep(daemon, lease, VF_LEASE_RUNNING, NULL);
+        vf_domains_attach_lease(daemon, lease, NULL, NULL);
     }
 }

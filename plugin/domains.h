@@ -45,15 +45,20 @@ void vf_domains_queue(VfDomains *domains, const char *uuid, const char *name);
 void vf_domains_queue_pointing(VfDomains *domains, guint pool, guint slot, const char *but_uuid);
 
 // Attaches the running domain's functions that its XML did not have (leases with `attach`).
-// Those that a reconf took wait until it is over. In attach.c, as the next two.
+// Those that a reconf took wait until it is over. In attach.c, as the next four.
 void vf_domains_attach(VfDaemon *daemon, const char *uuid);
 
 // Attaches that one, now.
 typedef void (*VfAttached)(const GError *error, gpointer data);
 void vf_domains_attach_lease(VfDaemon *daemon, VfLease *lease, VfAttached done, gpointer data);
 
+// A guest has given a device back: when a reconf had asked for it, and had given up waiting, it is
+// attached again.
+void vf_domains_unplugged(VfDaemon *daemon, const char *uuid);
+
 // The domain's record says that the guest is without this device for the time of a reconf.
 void vf_domains_attach_note(VfDaemon *daemon, const VfLease *lease);
+void vf_domains_attach_clear(VfDaemon *daemon, const VfLease *lease);
 
 // Looks at every domain of libvirt again: on connection, and when pools changed.
 void vf_domains_resync(VfDaemon *daemon); // resync.c

@@ -19,6 +19,7 @@
 
 #define GONE_US (30 * G_USEC_PER_SEC) // a guest takes a second; a busy one some more
 #define LOOK_AGAIN_MS 100
+#define LATE_SECONDS 600 // a guest that boots may answer as late as that
 
 typedef struct {
     char uuid[37];
@@ -124,8 +125,14 @@ char *vf_replug_kept(const VfDaemon *daemon, const char *uuid, const char *devic
                      const VfPciAddr *address)
 {
     g_autofree char *path = kept_path(daemon, uuid, device, address);
+    const VfLease *lease = vf_allocator_find(daemon->allocator, uuid, device);
+    gboolean owed = lease != NULL && lease->attach;
     char *xml = NULL;
+    GStatBuf status;
 
+    if (g_stat(path, &status) != 0 ||
+        (!owed && status.st_mtime + LATE_SECONDS < g_get_real_time() / G_USEC_PER_SEC))
+        return NULL;
     return g_file_get_contents(path, &xml, NULL, NULL) ? xml : NULL;
 }
 
@@ -369,6 +376,14 @@ static void attached(const GError *error, gpointer data)
     one_less(attaching->replug);
 }
 
+// It still has it, and may give it back any time: vf_domains_unplugged() is for that.
+static void leave_to_guest(VfReplug *replug, VfLease *lease)
+{
+    lease->attach = FALSE;
+    vf_daemon_keep(replug->daemon, lease, VF_LEASE_RUNNING, NULL);
+    vf_domains_attach_clear(replug->daemon, lease);
+}
+
 void vf_replug_in(VfReplug *replug, VfReplugTold told, VfReplugDone done, gpointer data)
 {
     replug->told = told;
@@ -382,6 +397,10 @@ void vf_replug_in(VfReplug *replug, VfReplugTold told, VfReplugDone done, gpoint
 
         if (lease == NULL || !lease->attach || lease->state != VF_LEASE_RUNNING) {
             vf_replug_forget(replug->daemon, plug->uuid, plug->device, &plug->address);
+            continue;
+        }
+        if (plug->asked && !plug->gone) {
+            leave_to_guest(replug, lease);
             continue;
         }
         attaching = g_new(Attaching, 1);

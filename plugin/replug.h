@@ -38,7 +38,8 @@ void vf_replug_in(VfReplug *replug, VfReplugTold told, VfReplugDone done, gpoint
 // How long the devices were away so far, in microseconds; 0 = they have not been.
 gint64 vf_replug_outage(const VfReplug *replug);
 
-// The XML that was kept of a device, as it was; NULL when none was. Caller frees.
+// The XML that was kept of a device, as it was; NULL when none was, or when its guest has not given
+// it back for so long that it will not. Caller frees.
 char *vf_replug_kept(const VfDaemon *daemon, const char *uuid, const char *device,
                      const VfPciAddr *address);
 void vf_replug_forget(const VfDaemon *daemon, const char *uuid, const char *device,

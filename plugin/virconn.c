@@ -144,6 +144,15 @@ static void on_metadata(virConnectPtr connection, virDomainPtr domain, int type,
                   data);
 }
 
+static void on_removed(virConnectPtr connection, virDomainPtr domain, const char *alias, void *data)
+{
+    VfVirconn *virconn = data;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    if (virDomainGetUUIDString(domain, uuid) == 0)
+        virconn->events.unplugged(uuid, virconn->data);
+}
+
 static void on_nodedev(gpointer data)
 {
     VfVirconn *virconn = data;
@@ -182,7 +191,10 @@ static gboolean subscribe(virConnectPtr connection, VfVirconn *virconn)
         virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                          VIR_DOMAIN_EVENT_CALLBACK(on_domain), virconn, NULL) < 0 ||
         virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
-                                         VIR_DOMAIN_EVENT_CALLBACK(on_metadata), virconn, NULL) < 0)
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_metadata), virconn,
+                                         NULL) < 0 ||
+        virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_removed), virconn, NULL) < 0)
         return FALSE;
     virConnectSetKeepAlive(connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
     // A host without the node-device driver still has its sysfs.

@@ -16,6 +16,8 @@ typedef struct {
     void (*connected)(gpointer data);
     // A domain was defined, undefined, started or stopped; event is a virDomainEventType.
     void (*domain)(const char *uuid, const char *name, int event, int detail, gpointer data);
+    // A running domain has given a device back, whoever asked for it.
+    void (*unplugged)(const char *uuid, gpointer data);
     // A PCI device came or went.
     void (*nodedev)(gpointer data);
 } VfVirconnEvents;

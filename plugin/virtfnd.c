@@ -169,6 +169,11 @@ static void on_domain(const char *uuid, const char *name, int event, int detail,
     vf_domains_event(((Main *)data)->daemon->domains, uuid, name, event, detail);
 }
 
+static void on_unplugged(const char *uuid, gpointer data)
+{
+    vf_domains_unplugged(((Main *)data)->daemon, uuid);
+}
+
 static gboolean refresh(gpointer data)
 {
     Main *self = data;
@@ -252,7 +257,7 @@ static gboolean sweep(gpointer data)
 
 static void connect_libvirt(Main *self)
 {
-    static const VfVirconnEvents events = {on_connected, on_domain, on_nodedev};
+    static const VfVirconnEvents events = {on_connected, on_domain, on_unplugged, on_nodedev};
     VfDaemon *daemon = self->daemon;
 
     if (!daemon->options.no_libvirt)

@@ -60,7 +60,7 @@ static void on_domain(const char *uuid, const char *name, int event, int detail,
 {
 }
 
-static const VfVirconnEvents events = {on_connected, on_domain, on_connected};
+static const VfVirconnEvents events = {on_connected, on_domain, NULL, on_connected};
 
 static gint64 in(gint64 microseconds)
 {

@@ -75,6 +75,23 @@ is_plugged() {
     both_ping
 }
 
+@test "a guest that does not answer keeps its function; when it answers late it gets the function back" {
+    virsh -q suspend plain
+    run virtfn reconf --yes --allow-detach --vfs 3 uplink
+    [ "$status" = 1 ]
+    grep -q "domain 'plain', device '.*': its guest has not given it back within 30 s" <<<"$output"
+    [ "$(vfs)" = 4 ]
+    is_plugged
+    virsh -q resume plain
+    wait_until 60 journal_has "domain 'plain': device '.*' attached"
+    is_plugged
+    no_unplug paused
+    both_ping
+}
+
+    journalctl -q -u virtfnd --since "-5min" | tail -n 20 | grep -q "$1"
+}
+
 @test "virtfnd killed while the function is out: the next one gives it back" {
     virtfn reconf --yes --allow-detach --json --vfs 7 uplink >"$BATS_TEST_TMPDIR/out" 2>&1 &
     wait_until 60 grep -q '"what":"detached"' "$BATS_TEST_TMPDIR/out"
