@@ -27,11 +27,11 @@ typedef struct {
     char uuid[37];
     char *domain; // for messages
     char *reason, *by;
-    GPtrArray *devices; // names, those of a PF side by side
+    GPtrArray *devices; // names; neighbours of one PF go together
     GPtrArray *marked;  // names of those whose lease was marked for this
-    GPtrArray *done;    // names of those that are as asked
+    GPtrArray *done;    // names of those that it paused or resumed
     guint told;         // of these, those whose lease says so
-    gboolean acted;     // at least one was not so before
+    GPtrArray *running; // names of those that were not paused, whatever their leases say
     GError *error;
     // the PF at work
     guint from, next; // of its devices
@@ -88,7 +88,7 @@ static gboolean is_due(const Order *order, const VfMember *member, GError **erro
     if ((member->state == VF_PAUSE_PAUSED) == order->resume)
         return TRUE;
     if (order->resume)
-        g_ptr_array_add(order->done, g_strdup(device)); // whatever its lease says
+        g_ptr_array_add(order->running, g_strdup(device));
     if (order->named && order->resume)
         set_state_error(error, order, device, "it is not paused");
     else if (order->named)
@@ -125,11 +125,11 @@ static gboolean resume_all(Order *order, VfGuests *guests, GError **error)
             return FALSE;
         }
     }
-    ok = vf_guests_resume(guests, VF_RESUME_SIGNAL_NONE, within(RESUME_MS), error);
+    ok = vf_guests_resume(guests, order->reconf->signal, within(RESUME_MS), error);
     for (guint i = 0; i < vf_guests_count(guests); i++) {
         const VfMember *member = vf_guests_member(guests, i);
 
-        if (member->state == VF_PAUSE_RUNNING)
+        if (member->resumed_at > 0)
             g_ptr_array_add(order->done, g_strdup(member->owner->device));
     }
     return ok;
@@ -156,7 +156,6 @@ static void order_run(gpointer data)
     }
     if (order->error != NULL || !due)
         return;
-    order->acted = TRUE;
     if (order->resume)
         resume_all(order, guests, &order->error);
     else
@@ -210,6 +209,7 @@ static void order_free(Order *order)
     g_ptr_array_unref(order->devices);
     g_ptr_array_unref(order->marked);
     g_ptr_array_unref(order->done);
+    g_ptr_array_unref(order->running);
     g_clear_error(&order->error);
     g_free(order);
 }
@@ -246,7 +246,7 @@ static void finish(Order *order)
         if (lease != NULL)
             unmark(order, lease);
     }
-    if (order->error == NULL && !order->acted)
+    if (order->error == NULL && order->done->len == 0)
         g_set_error(&order->error, VF_ERROR, VF_ERROR_STATE, "domain '%s': %s", order->domain,
                     order->resume ? "no device of it is paused"
                                   : "all its devices are paused already");
@@ -290,6 +290,12 @@ static void order_done(gpointer data)
             mark(order, lease, NULL);
     }
     order->told = order->done->len;
+    for (guint i = 0; i < order->running->len; i++) {
+        VfLease *lease = lease_of(order, g_ptr_array_index(order->running, i));
+
+        if (lease != NULL && lease->pause != NULL)
+            unmark(order, lease);
+    }
     g_clear_pointer(&order->reconf, vf_reconf_free);
     next_pf(order);
 }
@@ -307,6 +313,7 @@ static void next_pf(Order *order)
                             "its domain has ended meanwhile");
         } else if (order->reconf == NULL) {
             order->reconf = vf_reconf_new(pf_of(order->daemon, lease), 0, 0);
+            order->reconf->signal = vf_reconf_signal(order->daemon, &order->reconf->pf);
         } else if (!vf_pciaddr_equal(pf_of(order->daemon, lease), &order->reconf->pf)) {
             break;
         }
@@ -421,6 +428,7 @@ static void begin_order(VfRequest *request, VfDaemon *daemon, gboolean resume)
     order->devices = g_ptr_array_new_with_free_func(g_free);
     order->marked = g_ptr_array_new_with_free_func(g_free);
     order->done = g_ptr_array_new_with_free_func(g_free);
+    order->running = g_ptr_array_new_with_free_func(g_free);
     if (json == NULL || !read_request(order, json, &error) ||
         (!resume && !mark_all(order, &error))) {
         vf_request_reply_error(request, error);

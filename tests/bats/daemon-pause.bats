@@ -50,6 +50,7 @@ ua-virtfn-b paused"
     equal "$(devices g1)" "ua-virtfn-a running
 ua-virtfn-b running"
     equal "$(marks)" ""
+    equal "$(last_resume g1 | jq -r .signal)" nonfatal
 }
 
 @test "all devices of a domain, by name or by UUID" {
@@ -64,6 +65,30 @@ ua-virtfn-b paused"
 g1/b: resumed ($PF#2)"
     equal "$(devices g1)" "ua-virtfn-a running
 ua-virtfn-b running"
+}
+
+@test "devices on two cards" {
+    stop_daemon
+    power_off_all
+    rm -r "$ROOT" "$CONFIG"
+    make_host igb@$PF,net=eno1 igb@0000:02:00.0,net=eno2
+    write_pool uplink pf=$PF,0000:02:00.0 count=4
+    start_daemon
+    boot g3 a="${VF[0]}" b=0000:02:10.0 d="${VF[3]}"
+    run cli pause g3
+    expect 0 "g3/a: paused ($PF#0)
+g3/b: paused (0000:02:00.0#0)
+g3/d: paused ($PF#3)"
+    equal "$(devices g3)" "ua-virtfn-a paused
+ua-virtfn-b paused
+ua-virtfn-d paused"
+    cli resume g3 b
+    run cli resume g3
+    expect 0 "g3/a: resumed ($PF#0)
+g3/d: resumed ($PF#3)"
+    equal "$(devices g3)" "ua-virtfn-a running
+ua-virtfn-b running
+ua-virtfn-d running"
 }
 
 @test "those that are as asked are left alone" {
