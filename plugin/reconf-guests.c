@@ -237,9 +237,13 @@ static gboolean ask(Guest *guest, GError **error)
     }
     if (owner->socket == NULL || g_error_matches(cause, VF_ERROR, VF_ERROR_NOT_FOUND))
         return is_gone(guest, error);
-    if (cause == NULL && vf_pause_supported(guest->qmp, deadline, &cause))
-        while (!look_once(guest, &cause) && cause == NULL)
-            g_usleep(LOOK_AGAIN_US);
+    while (cause == NULL && !look_once(guest, &cause) && cause == NULL)
+        g_usleep(LOOK_AGAIN_US);
+    // Its list of commands is long: only a QEMU that seems to lack this one is asked for it.
+    if (guest->qmp != NULL && g_strcmp0(vf_qmp_refused(guest->qmp), "CommandNotFound") == 0) {
+        g_clear_error(&cause);
+        vf_pause_supported(guest->qmp, deadline, &cause);
+    }
     if (cause == NULL)
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&cause));

@@ -309,6 +309,24 @@ static void test_cannot_pause(Fixture *f, gconstpointer data)
     assert_untouched(f);
 }
 
+// With allow_detach that is no error of a look, and told of that guest's functions only.
+static void test_look_allows_detach(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    VfReconfHost host = host_of(f);
+
+    qmp_peer_make_stock(f->peers[1]);
+    f->reconf->allow_detach = TRUE;
+    g_assert_true(vf_reconf_look(f->reconf, &host, &error));
+    g_assert_no_error(error);
+    for (guint i = 0; i < OWNERS; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(f->reconf->owners, i);
+
+        g_assert_cmpint(owner->cannot_pause, ==, guest_of(owner->index) == 1);
+    }
+    assert_untouched(f);
+}
+
 static void test_pause_is_refused(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -553,6 +571,7 @@ int main(int argc, char **argv)
     ADD("keeps-paused", test_keeps_paused);
     ADD("no-monitor", test_no_monitor);
     ADD("cannot-pause", test_cannot_pause);
+    ADD("look-allows-detach", test_look_allows_detach);
     ADD("pause-is-refused", test_pause_is_refused);
     ADD("stranger", test_stranger);
     ADD("cancelled", test_cancelled);
