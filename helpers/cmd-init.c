@@ -12,11 +12,6 @@
 
 static char *bitstream;
 
-typedef struct {
-    const VfCli *cli;
-    gboolean done, ok;
-} Progress;
-
 // Steps are told when they are done.
 static void print_step(const VfCli *cli, const json_t *event)
 {
@@ -31,26 +26,10 @@ static void print_step(const VfCli *cli, const json_t *event)
     printf("%s\n", clean);
 }
 
-static gboolean on_event(const char *line, json_t *event, gpointer data, GError **error)
+static void show(const VfCli *cli, const json_t *event, gpointer data)
 {
-    Progress *progress = data;
-    const char *kind = vf_cell_text(event, "event");
-
-    if (strcmp(kind, "done") == 0) {
-        progress->done = TRUE;
-        progress->ok = json_is_true(json_object_get(event, "ok"));
-    }
-    if (progress->cli->json) {
-        printf("%s\n", line);
-    } else if (strcmp(kind, "step") == 0) {
-        print_step(progress->cli, event);
-    } else if (strcmp(kind, "problem") == 0) {
-        const char *pool = vf_cell_text(event, "pool");
-        g_autoptr(GError) problem = vf_client_problem(pool, json_object_get(event, "problem"));
-        vf_cli_report(problem);
-    }
-    fflush(stdout);
-    return TRUE;
+    if (!cli->json && strcmp(vf_cell_text(event, "event"), "step") == 0)
+        print_step(cli, event);
 }
 
 static json_t *new_body(char **pools, GError **error)
@@ -74,21 +53,13 @@ static json_t *new_body(char **pools, GError **error)
 
 static gboolean run(const VfCli *cli, char **args, GError **error)
 {
-    Progress progress = {.cli = cli};
+    static const VfCliStream stream = {
+        .command = "init", .object = "pool", .remedy = "then repeat virtfn init", .show = show};
     json_t *body = new_body(args, error);
+    gboolean ok = body != NULL && vf_cli_stream(cli, &stream, body, error);
 
-    if (body == NULL)
-        return FALSE;
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    gboolean whole = vf_client_stream(client, "/v1/init", body, on_event, &progress, error);
     json_decref(body);
-    if (!whole)
-        return FALSE;
-    if (!progress.done)
-        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
-                    "init: ended without saying whether it is done" VF_REMEDY
-                    "see why virtfnd stopped: journalctl -u virtfnd; then repeat virtfn init");
-    return progress.done && progress.ok;
+    return ok;
 }
 
 static const GOptionEntry options[] = {

@@ -19,11 +19,9 @@ static gboolean allow_detach, dry_run, yes, cancel;
 
 typedef struct {
     const VfCli *cli;
-    gboolean quiet;   // shows problems only
     gboolean planned; // the plan was shown before
     gsize owners;     // that will be paused, or
     gsize detached;   // detached
-    gboolean done, ok;
 } Progress;
 
 static json_int_t number(const json_t *object, const char *key)
@@ -102,37 +100,23 @@ static void print_times(const json_t *event)
     say(line->str);
 }
 
-static gboolean on_event(const char *line, json_t *event, gpointer data, GError **error)
+static void show(const VfCli *cli, const json_t *event, gpointer data)
 {
     Progress *progress = data;
     const char *kind = vf_cell_text(event, "event");
 
-    if (strcmp(kind, "done") == 0) {
-        progress->done = TRUE;
-        progress->ok = json_is_true(json_object_get(event, "ok"));
-    } else if (strcmp(kind, "plan") == 0) {
+    if (strcmp(kind, "plan") == 0)
         progress->owners += json_array_size(json_object_get(event, "owners"));
-    } else if (strcmp(vf_cell_text(event, "what"), "detach") == 0) {
+    else if (strcmp(vf_cell_text(event, "what"), "detach") == 0)
         progress->detached++;
-    } else if (strcmp(kind, "problem") == 0 && !progress->cli->json) {
-        g_autoptr(GError) problem =
-            vf_client_problem(vf_cell_text(event, "pf"), json_object_get(event, "problem"));
-
-        vf_cli_report(problem);
-        return TRUE;
-    }
-    if (progress->quiet && strcmp(kind, "problem") != 0)
-        return TRUE;
-    if (progress->cli->json)
-        printf("%s\n", line);
-    else if (strcmp(kind, "plan") == 0 && !progress->planned)
+    if (cli->json)
+        return;
+    if (strcmp(kind, "plan") == 0 && !progress->planned)
         print_plan(event);
     else if (strcmp(kind, "step") == 0)
-        print_step(progress->cli, event);
+        print_step(cli, event);
     else if (strcmp(kind, "times") == 0)
         print_times(event);
-    fflush(stdout);
-    return TRUE;
 }
 
 static json_t *new_body(const char *target, gboolean dry, GError **error)
@@ -157,19 +141,18 @@ static json_t *new_body(const char *target, gboolean dry, GError **error)
 
 static gboolean ask_daemon(Progress *progress, const char *target, gboolean dry, GError **error)
 {
+    const VfCli *cli = progress->cli;
+    VfCliStream stream = {.command = "reconf",
+                          .object = "pf",
+                          .remedy = "the next one ends it",
+                          .quiet = dry && !dry_run, // asked before the work, for the plan
+                          .show = show,
+                          .data = progress};
     json_t *body = new_body(target, dry, error);
-    g_autoptr(VfClient) client = vf_cli_connect(progress->cli);
-    gboolean whole =
-        body != NULL && vf_client_stream(client, "/v1/reconf", body, on_event, progress, error);
+    gboolean ok = body != NULL && vf_cli_stream(cli, &stream, body, error);
 
     json_decref(body);
-    if (!whole)
-        return FALSE;
-    if (!progress->done)
-        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
-                    "reconf: ended without saying whether it is done" VF_REMEDY
-                    "see why virtfnd stopped: journalctl -u virtfnd; the next one ends it");
-    return progress->done && progress->ok;
+    return ok;
 }
 
 static gboolean agreed(const Progress *look, GError **error)
@@ -202,7 +185,7 @@ static gboolean cancel_it(const VfCli *cli, const char *pf, GError **error)
 
 static gboolean run(const VfCli *cli, char **args, GError **error)
 {
-    Progress look = {.cli = cli, .quiet = cli->json && !dry_run};
+    Progress look = {.cli = cli};
     Progress work = {.cli = cli, .planned = !yes};
 
     if (cancel)

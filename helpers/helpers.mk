@@ -13,6 +13,7 @@ VIRTFN_SOURCES := \
 	helpers/cmd-show.c \
 	helpers/cmd-status.c \
 	helpers/columns.c \
+	helpers/stream.c \
 	helpers/virtfn.c
 
 $(B)/virtfn: $(VIRTFN_SOURCES:%.c=$(O)/%.o) $(LIB)

@@ -60,6 +60,20 @@ void vf_cli_tick(const VfCli *cli);
 // Adds a file's absolute path to a request: the daemon has another working directory.
 gboolean vf_cli_add_path(json_t *body, const char *key, const char *path, GError **error);
 
+// helpers/stream.c: a request that is answered by events, one a line.
+typedef struct {
+    const char *command; // also the last part of the request's path
+    const char *object;  // member of an event that names what it is about, for problems
+    const char *remedy;  // when virtfnd stopped in between
+    gboolean quiet;      // with --json print problems only
+    // Every event but problems; prints, unless with --json.
+    void (*show)(const VfCli *cli, const json_t *event, gpointer data);
+    gpointer data;
+} VfCliStream;
+
+// TRUE when all was done. Problems have been printed, and are no error.
+gboolean vf_cli_stream(const VfCli *cli, const VfCliStream *stream, json_t *body, GError **error);
+
 // helpers/columns.c: how objects of the API are shown to people and to scripts. Members that are
 // missing or of another type are shown as absent: the peer may be newer.
 
