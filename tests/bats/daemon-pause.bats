@@ -198,6 +198,22 @@ ua-virtfn-b paused"
 ua-virtfn-b running"
 }
 
+@test "a virtfnd that is killed in a pause: the next one knows of it" {
+    QEMU_PAUSE_US=1000000 boot g3 d="${VF[3]}"
+    cli pause --reason cable g3 &
+    local pause=$!
+    for _ in {1..200}; do
+        [[ -z $(marks) ]] || break
+        sleep 0.01
+    done
+    restart_daemon
+    wait $pause || true
+    equal "$(marks)" "g3/d $me cable"
+    run -0 cli resume g3
+    equal "$(devices g3)" "ua-virtfn-d running"
+    equal "$(marks)" ""
+}
+
 @test "bad requests" {
     run cli pause
     expect 2 "virtfn: pause: too few arguments -- see: virtfn help pause"
