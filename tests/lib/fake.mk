@@ -4,9 +4,11 @@
 # preloaded library would have to be loaded before the program's own.
 
 FAKE_SOURCES := \
+	tests/lib/fakecalls.c \
 	tests/lib/fakefs.c \
 	tests/lib/fakekernel.c \
 	tests/lib/fakepci.c \
+	tests/lib/fakepoint.c \
 	tests/lib/fakescript.c \
 	tests/lib/fakevfio.c
 
@@ -26,6 +28,8 @@ FAKE_UNIT_NAMES := \
 	numvfs \
 	qdma \
 	reconf \
+	reconf-crash \
+	reconf-histories \
 	sriov
 
 $(FAKE_UNIT_NAMES:%=$(B)/tests/%): $(O)/tests/lib/fake.o | $(B)/tests/fakekernel.so \

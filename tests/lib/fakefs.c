@@ -48,6 +48,16 @@ int fk_open(const char *path, int flags, mode_t mode)
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
 }
 
+int fk_sys_unlink(const char *path)
+{
+    return (int)syscall(SYS_unlink, path);
+}
+
+ssize_t fk_sys_readlink(const char *path, char *target, size_t size)
+{
+    return syscall(SYS_readlink, path, target, size);
+}
+
 void fk_path(char *path, const char *root, const char *format, ...)
 {
     FORMAT_PATH(path, root, format);
@@ -96,7 +106,7 @@ int fk_link_name(char *name, size_t size, const char *root, const char *format, 
     char path[FK_PATH], target[FK_PATH];
 
     FORMAT_PATH(path, root, format);
-    ssize_t length = readlink(path, target, sizeof(target) - 1);
+    ssize_t length = fk_sys_readlink(path, target, sizeof(target) - 1);
     if (length < 0)
         return -errno;
     target[length] = '\0';
@@ -125,7 +135,7 @@ int fk_unlink(const char *root, const char *format, ...)
     char path[FK_PATH];
 
     FORMAT_PATH(path, root, format);
-    return result_of(unlink(path));
+    return result_of(fk_sys_unlink(path));
 }
 
 bool fk_exists(const char *root, const char *format, ...)
@@ -158,7 +168,7 @@ void fk_remove_tree(const char *path)
             if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
                 continue;
             fk_path(child, path, "/%s", name);
-            if (unlink(child) < 0)
+            if (fk_sys_unlink(child) < 0)
                 fk_remove_tree(child);
         }
     }

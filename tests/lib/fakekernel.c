@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STACK_SIZE (256 * 1024)
@@ -32,15 +33,14 @@ int __open64_2(const char *path, int flags);
 int __openat_2(int directory, const char *path, int flags);
 int __openat64_2(int directory, const char *path, int flags);
 
-static const char *fake_root(void)
+const char *fk_root(void)
 {
     const char *root = getenv("VIRTFN_FAKE_ROOT");
 
     return root != NULL && *root == '/' && strlen(root) < FK_PATH / 2 ? root : NULL;
 }
 
-// The part of an absolute path that lies below the root.
-static const char *below(const char *root, const char *path)
+const char *fk_below(const char *root, const char *path)
 {
     size_t length = strlen(root);
 
@@ -52,16 +52,15 @@ static bool path_of(int fd, char *path)
     char link[64];
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, FK_PATH - 1);
+    ssize_t length = fk_sys_readlink(link, path, FK_PATH - 1);
     path[length < 0 ? 0 : length] = '\0';
     return length > 0 && *path == '/';
 }
 
-// The path below the root of an open file, devices as /sys/bus/pci/devices/BDF.
-static bool identify(const char *root, int fd, char *path)
+bool fk_identify(const char *root, int fd, char *path)
 {
     char real[FK_PATH];
-    const char *tail = path_of(fd, real) ? below(root, real) : NULL;
+    const char *tail = path_of(fd, real) ? fk_below(root, real) : NULL;
 
     if (tail == NULL)
         return false;
@@ -86,6 +85,7 @@ static const char *group_of(const char *path)
 
 struct task {
     const FkStore *store;
+    pid_t victim; // dies while the store is under way
     int result;
 };
 
@@ -98,6 +98,11 @@ static int run_store(void *data)
     setsid(); // killing the caller's process group must not reach the kernel
     // pci_rescan_remove_lock: one numvfs at a time on the whole host, sleeps included.
     int lock = numvfs ? fk_lock(store->root, "rescan") : -1;
+    if (task->victim > 0) {
+        const struct timespec moment = {0, 20 * 1000 * 1000};
+        fk_victim_dies(task->victim);
+        nanosleep(&moment, NULL); // who comes after it meets a store that has had no effect yet
+    }
     task->result = fk_scripted_failure(store->root, store->path);
     if (task->result == 0)
         fk_scripted_delay(store->root, store->path);
@@ -116,9 +121,9 @@ static int run_store(void *data)
 
 // Runs the store in a task that shares memory and descriptors with the caller, who waits as if in a
 // system call. When the caller is killed the task goes on and its files stay open until it is done.
-static int run_as_kernel(const FkStore *store)
+static int run_as_kernel(const FkStore *store, pid_t victim)
 {
-    struct task task = {store, -ENOMEM};
+    struct task task = {store, victim, -ENOMEM};
     sigset_t all, before;
     char *stack =
         mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -152,7 +157,7 @@ static int check_open(const char *root, int fd, int flags)
     char path[FK_PATH], real[FK_PATH];
     int result = 0;
 
-    if (fd < 0 || !identify(root, fd, path))
+    if (fd < 0 || !fk_identify(root, fd, path))
         return fd;
     if (is_sysfs(path) && !allows(fd, flags)) {
         result = -EACCES;
@@ -172,27 +177,45 @@ static int check_open(const char *root, int fd, int flags)
     return -1;
 }
 
+static const char *open_word(const char *path, int flags)
+{
+    if ((flags & O_ACCMODE) == O_RDONLY)
+        return "read";
+    return group_of(path) != NULL ? "claim" : (flags & O_CREAT) ? "create" : "open";
+}
+
 static int fake_open(int directory, const char *path, int flags, mode_t mode)
 {
-    const char *root = fake_root(), *tail = NULL;
+    const char *root = fk_root(), *tail = NULL;
     char base[FK_PATH], absolute[2 * FK_PATH];
 
     if (root != NULL && *path == '/') {
-        tail = below(root, path);
+        tail = fk_below(root, path);
     } else if (root != NULL && (directory == AT_FDCWD ? getcwd(base, sizeof(base)) != NULL
                                                       : path_of(directory, base))) {
         snprintf(absolute, sizeof(absolute), "%s/%s", base, path);
-        tail = below(root, absolute);
+        tail = fk_below(root, absolute);
     }
     if (tail == NULL)
         return (int)syscall(SYS_openat, directory, path, flags, mode);
+    const char *call = open_word(tail, flags);
+    int refused = fk_point("before", call, tail);
+    if (refused < 0) {
+        errno = -refused;
+        return -1;
+    }
     bool creates = is_sysfs(tail) && (flags & O_CREAT);
     if (is_sysfs(tail))
         flags &= ~(O_CREAT | O_EXCL | O_TRUNC);
     int fd = (int)syscall(SYS_openat, directory, path, flags, mode);
     if (fd < 0 && creates && errno == ENOENT)
         errno = EACCES;
-    return check_open(root, fd, flags);
+    fd = check_open(root, fd, flags);
+    int saved_errno = errno;
+    if (fd >= 0 && (flags & O_ACCMODE) == O_RDWR)
+        fk_point("after", call, tail);
+    errno = saved_errno;
+    return fd;
 }
 
 #define OPEN_WITH_MODE(directory)                                                                  \
@@ -245,21 +268,52 @@ int __openat64_2(int directory, const char *path, int flags)
     return fake_open(directory, path, flags, 0);
 }
 
+// A store, between its points. 0 or -errno.
+static int store_value(const char *root, int fd, const char *path, const char *value)
+{
+    const FkStore store = {root, path, value, fd};
+    char object[FK_PATH + 40];
+
+    snprintf(object, sizeof(object), "%s%s%.32s", path, *value ? " " : "", value);
+    int result = fk_point("before", "write", object);
+    if (result == 0 && strstr(path, " (deleted)") != NULL)
+        result = -ENODEV;
+    if (result == 0)
+        result = run_as_kernel(&store, fk_point_during("write", object));
+    if (result == 0)
+        fk_point("after", "write", object);
+    return result;
+}
+
+static ssize_t write_file(int fd, const char *path, const void *data, size_t size)
+{
+    int refused = fk_point("before", "write", path);
+
+    if (refused < 0) {
+        errno = -refused;
+        return -1;
+    }
+    ssize_t written = syscall(SYS_write, fd, data, size);
+    if (written >= 0)
+        fk_point("after", "write", path);
+    return written;
+}
+
 ssize_t write(int fd, const void *data, size_t size)
 {
-    const char *root = fake_root();
+    const char *root = fk_root();
     char path[FK_PATH], value[FK_TEXT];
     int access = root != NULL && size < sizeof(value) ? (int)syscall(SYS_fcntl, fd, F_GETFL) : -1;
 
-    if (access < 0 || (access & O_ACCMODE) == O_RDONLY || !identify(root, fd, path) ||
-        !is_sysfs(path))
+    if (access < 0 || (access & O_ACCMODE) == O_RDONLY || !fk_identify(root, fd, path))
         return syscall(SYS_write, fd, data, size);
+    if (!is_sysfs(path))
+        return write_file(fd, path, data, size);
     memcpy(value, data, size);
     value[size] = '\0';
     if (size > 0 && value[size - 1] == '\n')
         value[size - 1] = '\0';
-    const FkStore store = {root, path, value, fd};
-    int result = strstr(path, " (deleted)") != NULL ? -ENODEV : run_as_kernel(&store);
+    int result = store_value(root, fd, path, value);
     if (result == 0)
         return (ssize_t)size;
     errno = -result;
@@ -268,14 +322,14 @@ ssize_t write(int fd, const void *data, size_t size)
 
 int ioctl(int fd, unsigned long request, ...)
 {
-    const char *root = fake_root();
+    const char *root = fk_root();
     char path[FK_PATH];
     va_list args;
 
     va_start(args, request);
     void *argument = va_arg(args, void *);
     va_end(args);
-    if (root == NULL || request != VFIO_GROUP_GET_DEVICE_FD || !identify(root, fd, path) ||
+    if (root == NULL || request != VFIO_GROUP_GET_DEVICE_FD || !fk_identify(root, fd, path) ||
         group_of(path) == NULL)
         return (int)syscall(SYS_ioctl, fd, request, argument);
     int device = fk_group_device(root, group_of(path), argument);

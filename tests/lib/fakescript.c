@@ -44,7 +44,7 @@ const char *fk_result(int result)
     return result < 0 ? strerrorname_np(-result) : "0";
 }
 
-static int errno_named(const char *name)
+int fk_errno_named(const char *name)
 {
     for (int number = 1; number < 256; number++) {
         const char *known = strerrorname_np(number);
@@ -111,7 +111,7 @@ int fk_scripted_failure(const char *root, const char *path)
         if (words < 2 || !matches(glob, path, strlen(path)))
             continue;
         if (words == 2 || count_logged(root, glob) + 1 == nth)
-            return -errno_named(name);
+            return -fk_errno_named(name);
     }
     return 0;
 }

@@ -41,7 +41,7 @@ static void free_minor(const char *root, int minor)
     int fd = fk_open(path, O_RDWR, 0);
     bool unused = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
     if (unused)
-        unlink(path);
+        fk_sys_unlink(path);
     fk_number_mark(root, "minors", minor, unused ? '.' : '~');
     if (fd >= 0)
         close(fd);
