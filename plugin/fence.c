@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -139,14 +140,33 @@ static int open_group(const char *root, const VfPciAddr *vf, guint group, GError
     return -1;
 }
 
+// Without an IOMMU there is no group that anybody could have open. FALSE with *error when that
+// cannot be told.
+static gboolean has_group(const char *root, const VfPciAddr *vf, GError **error)
+{
+    char buf[VF_PCIADDR_BUFSIZE];
+    g_autofree char *path =
+        vf_path(root, "/sys/bus/pci/devices/%s/iommu_group", vf_pciaddr_format(vf, buf));
+    g_autofree char *name = vf_io_link_name(path, error);
+
+    return name != NULL;
+}
+
 static gboolean hold(VfFence *fence, const VfPciAddr *vf, GError **error)
 {
     g_autoptr(GError) cause = NULL;
     guint group;
 
-    // Without an IOMMU there is no group that anybody could have open.
-    if (!vf_sriov_group(fence->root, vf, &group, NULL) ||
-        g_hash_table_contains(fence->groups, GUINT_TO_POINTER(group)))
+    if (!has_group(fence->root, vf, &cause)) {
+        gboolean none = cause == NULL;
+
+        if (!none)
+            g_propagate_error(error, g_steal_pointer(&cause));
+        return none;
+    }
+    if (!vf_sriov_group(fence->root, vf, &group, error))
+        return FALSE;
+    if (g_hash_table_contains(fence->groups, GUINT_TO_POINTER(group)))
         return TRUE;
     int fd = open_group(fence->root, vf, group, &cause);
     if (cause != NULL) {
@@ -171,21 +191,62 @@ static VfFence *fence_new(const char *root, const VfPciAddr *addr)
     return fence;
 }
 
+static gint compare_numbers(gconstpointer a, gconstpointer b)
+{
+    return *(const guint *)a < *(const guint *)b ? -1 : 1;
+}
+
+// Numbers of the VFs that there are, lowest first: a removal that the kernel has not finished
+// leaves gaps.
+static GArray *list_vfs(const char *root, const char *pf, GError **error)
+{
+    g_autofree char *path = vf_path(root, "/sys/bus/pci/devices/%s", pf);
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(GDir) dir = g_dir_open(path, 0, &cause);
+    GArray *numbers;
+    const char *name;
+
+    if (dir == NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_SYSFS, "its VFs cannot be listed: %s",
+                    cause->message);
+        return NULL;
+    }
+    numbers = g_array_new(FALSE, FALSE, sizeof(guint));
+    while ((name = g_dir_read_name(dir)) != NULL) {
+        guint number;
+
+        if (sscanf(name, "virtfn%u", &number) == 1)
+            g_array_append_val(numbers, number);
+    }
+    g_array_sort(numbers, compare_numbers);
+    return numbers;
+}
+
+static gboolean hold_number(VfFence *fence, const char *pf, guint number, GError **error)
+{
+    g_autofree char *path = vf_path(fence->root, "/sys/bus/pci/devices/%s/virtfn%u", pf, number);
+    g_autoptr(GError) cause = NULL;
+    g_autofree char *name = vf_io_link_name(path, &cause);
+    VfPciAddr vf;
+
+    if (cause != NULL) {
+        g_propagate_error(error, g_steal_pointer(&cause));
+        return FALSE;
+    }
+    // Gone since it was listed.
+    return name == NULL || !vf_pciaddr_parse(name, &vf) || hold(fence, &vf, error);
+}
+
 VfFence *vf_fence_acquire(const char *root, const VfPciAddr *pf, GError **error)
 {
     g_autoptr(VfFence) fence = fence_new(root, pf);
-    guint left = vf_sriov_count(root, pf);
-    VfPciAddr vf;
+    char address[VF_PCIADDR_BUFSIZE];
+    g_autoptr(GArray) numbers = list_vfs(root, vf_pciaddr_format(pf, address), error);
 
-    // A removal that the kernel has not finished leaves gaps at the low numbers.
-    for (guint i = 0; left > 0 && i <= G_MAXUINT16; i++) {
-        if (!vf_sriov_address(root, pf, i, &vf))
-            continue;
-        left--;
-        if (!hold(fence, &vf, error))
+    for (guint i = 0; numbers != NULL && i < numbers->len; i++)
+        if (!hold_number(fence, address, g_array_index(numbers, guint, i), error))
             return NULL;
-    }
-    return g_steal_pointer(&fence);
+    return numbers != NULL ? g_steal_pointer(&fence) : NULL;
 }
 
 VfFence *vf_fence_acquire_vf(const char *root, const VfPciAddr *vf, GError **error)
@@ -203,6 +264,11 @@ gboolean vf_fence_covers(const VfFence *fence, const char *root, const VfPciAddr
 int vf_fence_fd(const VfFence *fence)
 {
     return fence->fds->len == 1 ? g_array_index(fence->fds, int, 0) : -1;
+}
+
+const GArray *vf_fence_fds(const VfFence *fence)
+{
+    return fence->fds;
 }
 
 void vf_fence_release(VfFence *fence)

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Making and removing VFs. The write to sriov_numvfs happens in the helper process virtfn-numvfs,
-// because it cannot be interrupted and may hang (Linux drivers/pci/iov.c, sriov_numvfs_store); this
+// because it cannot be interrupted and may hang (Linux drivers/pci/iov.c, sriov_numvfs_store). The
+// helper may outlive a daemon that is killed, so it inherits the fence and a lock on the PF's
+// directory: no later daemon begins before the write is over, and nobody opens a VF meanwhile. This
 // side waits for it with a deadline, puts its errno into words, and believes only the virtfnN links
 // that are there afterwards.
 
 #include "sriov.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,7 +24,10 @@
 #define HELPER_TIMEOUT_MS 120000
 #define LINKS_TIMEOUT_MS 500
 #define LINKS_POLL_MS 10
+#define LOCK_POLL_US 10000
 #define MESSAGE_MAX 4096
+// In the helper, after its standard ones.
+#define FIRST_HELD 3
 
 static guint helper_timeout = HELPER_TIMEOUT_MS;
 
@@ -135,9 +142,62 @@ static void give_up(GPid pid, const VfPciAddr *pf, guint count, GError **error)
                 vf_pciaddr_format(pf, buf), count, helper_timeout);
 }
 
+// The lock on the PF's directory, -1 when another helper has it for too long.
+static int lock_pf(const char *root, const VfPciAddr *pf, GError **error)
+{
+    char buf[VF_PCIADDR_BUFSIZE];
+    g_autofree char *path = vf_path(root, "/sys/bus/pci/devices/%s", vf_pciaddr_format(pf, buf));
+    gint64 deadline = g_get_monotonic_time() + (gint64)helper_timeout * 1000;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), number = fd < 0 ? errno : 0;
+
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        number = errno;
+        if (number != EINTR && (number != EWOULDBLOCK || g_get_monotonic_time() > deadline))
+            break;
+        number = 0;
+        g_usleep(LOCK_POLL_US);
+    }
+    if (number == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    if (number == EWOULDBLOCK)
+        g_set_error(error, VF_ERROR, VF_ERROR_SYSFS,
+                    "%s: the kernel has not finished an earlier change of its VFs" VF_REMEDY
+                    "see the kernel's log (dmesg)",
+                    buf);
+    else
+        vf_error_set_errno(error, VF_ERROR_SYSFS, number, "%s", path);
+    return -1;
+}
+
+gboolean vf_sriov_await_helper(const char *root, const VfPciAddr *pf, GError **error)
+{
+    int lock = lock_pf(root, pf, error);
+
+    if (lock >= 0)
+        close(lock);
+    return lock >= 0;
+}
+
+// The helper, with all `held` open as long as it runs.
+static gboolean spawn(const char *const *argv, const GArray *held, GPid *pid, int *errors,
+                      GError **error)
+{
+    g_autofree int *targets = g_new(int, held->len);
+
+    for (guint i = 0; i < held->len; i++)
+        targets[i] = FIRST_HELD + (int)i;
+    return g_spawn_async_with_pipes_and_fds(NULL, argv, NULL,
+                                            G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
+                                                G_SPAWN_CLOEXEC_PIPES,
+                                            NULL, NULL, -1, -1, -1, (const int *)held->data,
+                                            targets, held->len, pid, NULL, NULL, errors, error);
+}
+
 // One write, by the helper.
 static gboolean run_helper(const char *root, const VfPciAddr *pf, guint count, const char *helper,
-                           GError **error)
+                           const GArray *held, GError **error)
 {
     char address[VF_PCIADDR_BUFSIZE], number[16], text[MESSAGE_MAX];
     const char *argv[6] = {helper};
@@ -153,10 +213,7 @@ static gboolean run_helper(const char *root, const VfPciAddr *pf, guint count, c
     }
     argv[argc++] = vf_pciaddr_format(pf, address);
     argv[argc] = number;
-    if (!g_spawn_async_with_pipes(NULL, (char **)argv, NULL,
-                                  G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
-                                      G_SPAWN_CLOEXEC_PIPES,
-                                  NULL, NULL, &pid, NULL, NULL, &fd, &cause)) {
+    if (!spawn(argv, held, &pid, &fd, &cause)) {
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL,
                     "%s: %s" VF_REMEDY "install virtfn completely (make install)", helper,
                     cause->message);
@@ -180,14 +237,18 @@ static gboolean run_helper(const char *root, const VfPciAddr *pf, guint count, c
 
 // Writes and reads back: a driver may enable fewer than it was asked for and still succeed.
 static gboolean write_count(const char *root, const VfPciAddr *pf, guint count, const char *helper,
-                            GError **error)
+                            const GArray *held, GError **error)
 {
     char buf[VF_PCIADDR_BUFSIZE];
     guint found;
 
-    if (!run_helper(root, pf, count, helper, error))
+    if (!run_helper(root, pf, count, helper, held, error))
         return FALSE;
-    for (int waited = 0; (found = vf_sriov_count(root, pf)) != count; waited += LINKS_POLL_MS) {
+    for (int waited = 0;; waited += LINKS_POLL_MS) {
+        if (!vf_sriov_read_count(root, pf, &found, error))
+            return FALSE;
+        if (found == count)
+            return TRUE;
         if (waited < LINKS_TIMEOUT_MS) {
             g_usleep(LINKS_POLL_MS * 1000);
             continue;
@@ -198,7 +259,6 @@ static gboolean write_count(const char *root, const VfPciAddr *pf, guint count, 
                     vf_pciaddr_format(pf, buf), count, found);
         return FALSE;
     }
-    return TRUE;
 }
 
 static gboolean disable_autoprobe(const char *root, const VfPciAddr *pf, GError **error)
@@ -225,6 +285,22 @@ static gboolean read_total(const char *root, const VfPciAddr *pf, guint64 *total
     return FALSE;
 }
 
+static gboolean clear_locked(const char *root, const VfPciAddr *pf, const VfFence *fence,
+                             const char *helper, int lock, GError **error)
+{
+    g_autoptr(GArray) held = g_array_new(FALSE, FALSE, sizeof(int));
+    const GArray *groups = vf_fence_fds(fence);
+    guint count;
+
+    if (!vf_sriov_read_count(root, pf, &count, error))
+        return FALSE;
+    if (count == 0)
+        return TRUE;
+    g_array_append_val(held, lock);
+    g_array_append_vals(held, groups->data, groups->len);
+    return disable_autoprobe(root, pf, error) && write_count(root, pf, 0, helper, held, error);
+}
+
 gboolean vf_sriov_clear(const char *root, const VfPciAddr *pf, const VfFence *fence,
                         const char *helper, GError **error)
 {
@@ -235,27 +311,30 @@ gboolean vf_sriov_clear(const char *root, const VfPciAddr *pf, const VfFence *fe
                     vf_pciaddr_format(pf, buf));
         return FALSE;
     }
-    if (vf_sriov_count(root, pf) == 0)
-        return TRUE;
-    return disable_autoprobe(root, pf, error) && write_count(root, pf, 0, helper, error);
+    int lock = lock_pf(root, pf, error);
+    if (lock < 0)
+        return FALSE;
+    gboolean ok = clear_locked(root, pf, fence, helper, lock, error);
+    close(lock);
+    return ok;
 }
 
-static gboolean clear_fenced(const char *root, const VfPciAddr *pf, const char *helper,
+static gboolean clear_fenced(const char *root, const VfPciAddr *pf, const char *helper, int lock,
                              GError **error)
 {
     g_autoptr(VfFence) fence = vf_fence_acquire(root, pf, error);
 
-    return fence != NULL && vf_sriov_clear(root, pf, fence, helper, error);
+    return fence != NULL && clear_locked(root, pf, fence, helper, lock, error);
 }
 
-gboolean vf_sriov_set_count(const char *root, const VfPciAddr *pf, guint count, const char *helper,
-                            GError **error)
+static gboolean set_count_locked(const char *root, const VfPciAddr *pf, guint count, guint64 total,
+                                 const char *helper, int lock, GError **error)
 {
+    g_autoptr(GArray) held = g_array_new(FALSE, FALSE, sizeof(int));
     g_autofree char *driver = vf_sriov_driver(root, pf);
-    guint existing = vf_sriov_count(root, pf);
-    guint64 total;
+    guint existing;
 
-    if (!read_total(root, pf, &total, error))
+    if (!vf_sriov_read_count(root, pf, &existing, error))
         return FALSE;
     if (existing == count)
         return TRUE;
@@ -264,8 +343,22 @@ gboolean vf_sriov_set_count(const char *root, const VfPciAddr *pf, guint count, 
         set_refused(error, root, pf, count, driver == NULL ? "ENOENT" : "ERANGE");
         return FALSE;
     }
-    if (existing > 0 && !clear_fenced(root, pf, helper, error))
+    if (existing > 0 && !clear_fenced(root, pf, helper, lock, error))
         return FALSE;
-    return count == 0 ||
-           (disable_autoprobe(root, pf, error) && write_count(root, pf, count, helper, error));
+    g_array_append_val(held, lock);
+    return count == 0 || (disable_autoprobe(root, pf, error) &&
+                          write_count(root, pf, count, helper, held, error));
+}
+
+gboolean vf_sriov_set_count(const char *root, const VfPciAddr *pf, guint count, const char *helper,
+                            GError **error)
+{
+    guint64 total;
+    int lock = read_total(root, pf, &total, error) ? lock_pf(root, pf, error) : -1;
+
+    if (lock < 0)
+        return FALSE;
+    gboolean ok = set_count_locked(root, pf, count, total, helper, lock, error);
+    close(lock);
+    return ok;
 }

@@ -32,15 +32,29 @@ static gboolean has_attribute(const char *root, const VfPciAddr *addr, const cha
     return access(path, F_OK) == 0;
 }
 
-guint vf_sriov_count(const char *root, const VfPciAddr *pf)
+gboolean vf_sriov_read_count(const char *root, const VfPciAddr *pf, guint *count, GError **error)
 {
     g_autofree char *path = attribute(root, pf, "");
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(GDir) dir = g_dir_open(path, 0, &cause);
     const char *name;
-    guint count = 0;
 
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL)
-        count += g_str_has_prefix(name, "virtfn") && g_ascii_isdigit(name[6]);
+    *count = 0;
+    if (dir == NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_SYSFS, "its VFs cannot be counted: %s",
+                    cause->message);
+        return FALSE;
+    }
+    while ((name = g_dir_read_name(dir)) != NULL)
+        *count += g_str_has_prefix(name, "virtfn") && g_ascii_isdigit(name[6]);
+    return TRUE;
+}
+
+guint vf_sriov_count(const char *root, const VfPciAddr *pf)
+{
+    guint count;
+
+    vf_sriov_read_count(root, pf, &count, NULL);
     return count;
 }
 

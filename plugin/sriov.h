@@ -16,7 +16,9 @@
 #include "pciaddr.h"
 
 // Number of virtfnN links of the PF: what exists, whatever sriov_numvfs says.
+// 0 when that cannot be told, so it is not for deciding what may be destroyed.
 guint vf_sriov_count(const char *root, const VfPciAddr *pf);
+gboolean vf_sriov_read_count(const char *root, const VfPciAddr *pf, guint *count, GError **error);
 
 // Address of VF `index`, from its virtfnN link. FALSE without an error when it does not exist.
 gboolean vf_sriov_address(const char *root, const VfPciAddr *pf, guint index, VfPciAddr *vf);
@@ -50,6 +52,9 @@ gboolean vf_fence_covers(const VfFence *fence, const char *root, const VfPciAddr
 // The open VFIO group of vf_fence_acquire_vf(), the fence's; -1 when the VF has none.
 int vf_fence_fd(const VfFence *fence);
 
+// All open VFIO groups, the fence's: int.
+const GArray *vf_fence_fds(const VfFence *fence);
+
 void vf_fence_release(VfFence *fence);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfFence, vf_fence_release)
 
@@ -73,6 +78,10 @@ gboolean vf_sriov_set_count(const char *root, const VfPciAddr *pf, guint count, 
 // vf_sriov_set_count().
 gboolean vf_sriov_clear(const char *root, const VfPciAddr *pf, const VfFence *fence,
                         const char *helper, GError **error);
+
+// Waits until no helper of a daemon that was killed is at work on the PF. VF_ERROR_SYSFS: it takes
+// longer than a helper may.
+gboolean vf_sriov_await_helper(const char *root, const VfPciAddr *pf, GError **error);
 
 // How long a helper may take before it is given up (VF_ERROR_SYSFS; it is killed, which has an
 // effect once the kernel lets go of it). 120 s unless told; one value for the process.

@@ -145,12 +145,12 @@ static void test_nonsense(void)
     }
 }
 
-// stdin is empty, no descriptor of ours but the pipe is open, and it is its own process group.
+// stdin is empty, no descriptor of ours but pipe and lock is open, and it is its own process group.
 static void test_surroundings(void)
 {
     char *root = fake_host("igb@0000:01:00.0", NULL);
     g_autofree char *commands =
-        g_strdup_printf("readlink /proc/$$/fd/0 >'%s/stdin'; ls /proc/$$/fd | tr '\\n' ' ' "
+        g_strdup_printf("readlink /proc/$$/fd/0 >'%s/stdin'; ls /proc/$$/fd "
                         ">'%s/fds'; exec '%s' \"$@\"",
                         root, root, helper);
     g_autofree char *path = make_helper(root, commands);
@@ -161,7 +161,7 @@ static void test_surroundings(void)
     g_autofree char *standard_input = fake_read(root, "/stdin");
     g_autofree char *fds = fake_read(root, "/fds");
     g_assert_cmpstr(standard_input, ==, "/dev/null");
-    g_assert_cmpstr(fds, ==, "0 1 2 255"); // 255 is bash's script
+    g_assert_cmpstr(fds, ==, "0\n1\n2\n255\n3"); // 255 is bash's script, 3 the lock on the PF
     fake_host_free(root);
 }
 
@@ -194,6 +194,32 @@ static void test_killed_early(void)
 
     g_assert_false(vf_sriov_set_count(root, &pf, 2, path, &error));
     assert_error(&error, VF_ERROR_SYSFS, "it has 0: virtfn-numvfs was killed by signal 9");
+    fake_host_free(root);
+}
+
+// A helper that outlives who started it keeps the fence, and whoever comes next waits for it.
+static void test_outlives(void)
+{
+    char *root = fake_host("igb@0000:01:00.0", NULL);
+    VfPciAddr vf = {0, 1, 0x10, 0};
+    g_autoptr(GError) error = NULL;
+
+    vf_sriov_set_count(root, &pf, 2, helper, &error);
+    g_assert_no_error(error);
+    vf_sriov_bind(root, &vf, "vfio-pci", &error);
+    g_assert_no_error(error);
+    fake_append(root, "/.delay", "*/sriov_numvfs 500");
+    vf_sriov_set_helper_timeout(100);
+    g_assert_false(vf_sriov_set_count(root, &pf, 0, helper, &error));
+    g_clear_error(&error);
+    g_assert_false(vf_sriov_await_helper(root, &pf, &error));
+    assert_error(&error, VF_ERROR_SYSFS, "has not finished an earlier change of its VFs");
+    g_assert_false(vf_sriov_check_unused(root, &vf, &error));
+    assert_error(&error, VF_ERROR_BUSY, "VFIO group");
+    vf_sriov_set_helper_timeout(120000);
+    g_assert_true(vf_sriov_await_helper(root, &pf, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(fake_log_find(root, "write " NUMVFS " 0 = 0", 0), >=, 0);
     fake_host_free(root);
 }
 
@@ -262,6 +288,7 @@ int main(int argc, char **argv)
     g_test_add_func("/numvfs/killed", test_killed);
     g_test_add_func("/numvfs/killed-early", test_killed_early);
     g_test_add_func("/numvfs/hangs", test_hangs);
+    g_test_add_func("/numvfs/outlives", test_outlives);
     g_test_add_func("/numvfs/stress", test_stress);
     int result = g_test_run();
     g_free(helper);
