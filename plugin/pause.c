@@ -357,6 +357,20 @@ static gboolean start_resume(Operation *op, Device *device, GError **error)
     return send_command(op, device, "vfio-resume", arguments, error);
 }
 
+// One name for one device: a descriptor whose fate is unknown is replaced by the next.
+static char *descriptor_name(const char *id)
+{
+    return g_strdup_printf("virtfn-%s", id);
+}
+
+void vf_resume_forget(VfQmp *qmp, const char *id, gint64 deadline)
+{
+    g_autofree char *name = descriptor_name(id);
+
+    // That it is not there is what is hoped for.
+    vf_qmp_closefd(qmp, name, deadline, NULL);
+}
+
 gboolean vf_resume_devices(VfQmp *qmp, VfResumeTarget *targets, guint n_targets, gint64 deadline)
 {
     g_autofree Device *devices = g_new0(Device, n_targets);
@@ -373,16 +387,14 @@ gboolean vf_resume_devices(VfQmp *qmp, VfResumeTarget *targets, guint n_targets,
     for (guint i = 0; i < n_targets; i++) {
         devices[i].id = targets[i].id;
         devices[i].target = &targets[i];
-        // One name for one device: a descriptor whose fate is unknown is replaced by the next.
-        devices[i].fd_name = g_strdup_printf("virtfn-%s", targets[i].id);
+        devices[i].fd_name = descriptor_name(targets[i].id);
     }
     run(&op);
     for (guint i = 0; i < n_targets; i++) {
         targets[i].error = g_steal_pointer(&devices[i].error);
         all = all && targets[i].error == NULL;
-        // That it is not there any more is what is hoped for.
         if (targets[i].error != NULL && devices[i].fd_sent)
-            vf_qmp_closefd(qmp, devices[i].fd_name, deadline, NULL);
+            vf_resume_forget(qmp, targets[i].id, deadline);
         device_clear(&devices[i]);
     }
     return all;

@@ -89,6 +89,10 @@ typedef struct {
 // replaces that one.
 gboolean vf_resume_devices(VfQmp *qmp, VfResumeTarget *targets, guint n_targets, gint64 deadline);
 
+// QEMU closes what a resume of this device handed over and did not live to use, if there is
+// anything: it keeps it beyond the connection, and with it the function's group open.
+void vf_resume_forget(VfQmp *qmp, const char *id, gint64 deadline);
+
 // One device.
 gboolean vf_resume_device(VfQmp *qmp, const char *id, const VfPciAddr *host, int group_fd,
                           VfResumeSignal signal, gint64 deadline, GError **error);

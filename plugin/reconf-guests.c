@@ -209,6 +209,17 @@ static gboolean look_once(Guest *guest, GError **error)
     return infos != NULL && lasts;
 }
 
+// A reconf that was killed may have handed groups over that no resume took.
+static void forget_groups(Guest *guest)
+{
+    for (guint i = 0; i < guest->members->len; i++) {
+        VfMember *member = g_ptr_array_index(guest->members, i);
+
+        if (member->state == VF_PAUSE_PAUSED)
+            vf_resume_forget(guest->qmp, member->id, guest->guests->deadline);
+    }
+}
+
 static gboolean is_starting(const VfReconfOwner *owner, GError **error)
 {
     g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
@@ -244,8 +255,10 @@ static gboolean ask(Guest *guest, GError **error)
         g_clear_error(&cause);
         vf_pause_supported(guest->qmp, deadline, &cause);
     }
-    if (cause == NULL)
+    if (cause == NULL) {
+        forget_groups(guest);
         return TRUE;
+    }
     g_propagate_error(error, g_steal_pointer(&cause));
     return FALSE;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The journal of a reconf: DIRECTORY/PF.json, written beside and renamed over. It holds all that
+// The journal of a reconf: DIRECTORY/PF.json, written beside and renamed over; what a killed daemon
+// left beside it is overwritten by the next one. It holds all that
 // ending the reconf takes, so that neither ledger nor configuration need agree with it.
 
 #include "reconf.h"
@@ -137,25 +138,38 @@ static gboolean sync_directory(const char *path)
     return ok;
 }
 
+// Durable once its name is, see sync_directory().
+static gboolean write_synced(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    ssize_t length = (ssize_t)strlen(text), written = fd < 0 ? -1 : write(fd, text, (size_t)length);
+    gboolean ok = written == length && fsync(fd) == 0;
+    int saved_errno = written >= 0 && written < length ? ENOSPC : errno;
+
+    if (fd >= 0)
+        close(fd);
+    errno = saved_errno;
+    return ok;
+}
+
+static gboolean replace(const char *directory, const char *path, const char *beside,
+                        const char *text)
+{
+    return write_synced(beside, text) && rename(beside, path) == 0 && sync_directory(directory);
+}
+
 gboolean vf_reconf_save(const VfReconf *reconf, const char *journals, GError **error)
 {
     g_autofree char *path = journal_path(journals, &reconf->pf);
+    g_autofree char *beside = g_strconcat(path, ".new", NULL);
     char *text = reconf_text(reconf);
-    g_autoptr(GError) cause = NULL;
-    gboolean ok = FALSE;
+    gboolean ok = text != NULL && g_mkdir_with_parents(journals, 0700) == 0 &&
+                  replace(journals, path, beside, text);
 
-    if (text == NULL || g_mkdir_with_parents(journals, 0700) != 0)
-        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", path);
-    else if (!g_file_set_contents_full(path, text, -1,
-                                       G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
-                                       0600, &cause))
+    if (!ok)
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL,
-                    "the journal cannot be written: %s" VF_REMEDY "free some space in %s",
-                    cause->message, journals);
-    else if (!sync_directory(journals))
-        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", journals);
-    else
-        ok = TRUE;
+                    "%s: this journal cannot be written: %s" VF_REMEDY "free some space in %s",
+                    path, g_strerror(errno), journals);
     free(text);
     return ok;
 }
@@ -163,7 +177,9 @@ gboolean vf_reconf_save(const VfReconf *reconf, const char *journals, GError **e
 gboolean vf_reconf_forget(const VfReconf *reconf, const char *journals, GError **error)
 {
     g_autofree char *path = journal_path(journals, &reconf->pf);
+    g_autofree char *beside = g_strconcat(path, ".new", NULL);
 
+    g_unlink(beside);
     if ((g_unlink(path) == 0 || errno == ENOENT) && sync_directory(journals))
         return TRUE;
     vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", path);

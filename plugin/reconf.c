@@ -232,7 +232,11 @@ static gboolean converge(Run *run, gboolean afresh, GError **error)
 {
     const VfReconf *reconf = run->reconf;
 
-    if (afresh || vf_sriov_count(run->host->root, &reconf->pf) != wanted(run)) {
+    guint count;
+
+    if (!vf_sriov_read_count(run->host->root, &reconf->pf, &count, error))
+        return FALSE;
+    if (afresh || count != wanted(run)) {
         if (is_cancelled(run, error) || !do_step(run, VF_RECONF_STEP_PAUSE, pause_all, error) ||
             !destroy(run, error) || !do_step(run, VF_RECONF_STEP_CARD, set_up_card, error) ||
             !do_step(run, VF_RECONF_STEP_CREATE, create, error))
@@ -243,12 +247,11 @@ static gboolean converge(Run *run, gboolean afresh, GError **error)
            do_step(run, VF_RECONF_STEP_RESUME, resume_all, error);
 }
 
-static void restore_autoprobe(const Run *run)
+static gboolean restore_autoprobe(const Run *run, GError **error)
 {
     g_autofree char *path = pf_path(run, "sriov_drivers_autoprobe");
 
-    if (run->reconf->autoprobe != NULL)
-        vf_io_write(path, run->reconf->autoprobe, NULL);
+    return run->reconf->autoprobe == NULL || vf_io_write(path, run->reconf->autoprobe, error);
 }
 
 static VfReconfOutcome finish(Run *run, VfReconfOutcome outcome, GError **error)
@@ -259,10 +262,11 @@ static VfReconfOutcome finish(Run *run, VfReconfOutcome outcome, GError **error)
         if (member->resumed_at > 0 && member->paused_at > 0)
             run->times->outage = MAX(run->times->outage, member->resumed_at - member->paused_at);
     }
-    restore_autoprobe(run);
-    // All is as it should be; only that it is over cannot be told.
-    if (!vf_reconf_forget(run->reconf, run->host->journals,
-                          outcome == VF_RECONF_DONE ? error : NULL))
+    // All is as it should be for the guests; the next recovery does what is left.
+    if (outcome != VF_RECONF_DONE)
+        error = NULL; // says why already
+    if (!restore_autoprobe(run, error) ||
+        !vf_reconf_forget(run->reconf, run->host->journals, error))
         return VF_RECONF_STUCK;
     return outcome;
 }
@@ -274,7 +278,8 @@ static VfReconfOutcome go_back(Run *run, GError **error)
 
     run->forward = FALSE;
     vf_guests_drop_groups(run->guests);
-    if (do_step(run, VF_RECONF_STEP_LOOK, look, &cause) && converge(run, run->destroyed, &cause))
+    if (vf_sriov_await_helper(run->host->root, &run->reconf->pf, &cause) &&
+        do_step(run, VF_RECONF_STEP_LOOK, look, &cause) && converge(run, run->destroyed, &cause))
         return finish(run, VF_RECONF_UNDONE, error);
     if (error != NULL)
         g_prefix_error(error,
@@ -304,6 +309,37 @@ static gboolean note_paused(Run *run, GError **error)
     return TRUE;
 }
 
+// What it starts from, in the journal because it is what is gone back to.
+static gboolean note_host(Run *run, GError **error)
+{
+    VfReconf *reconf = run->reconf;
+    g_autofree char *autoprobe = pf_path(run, "sriov_drivers_autoprobe");
+    char address[VF_PCIADDR_BUFSIZE];
+    guint count;
+
+    g_free(reconf->autoprobe);
+    reconf->autoprobe = vf_io_read(autoprobe, error);
+    if (reconf->autoprobe == NULL ||
+        !vf_sriov_read_count(run->host->root, &reconf->pf, &count, error))
+        return FALSE;
+    if (count == reconf->from)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                "%s: it has %u VFs and had %u a moment ago" VF_REMEDY
+                "stop what else writes sriov_numvfs, and try again",
+                vf_pciaddr_format(&reconf->pf, address), count, reconf->from);
+    return FALSE;
+}
+
+// What is in the directory may say that it began, although saving failed.
+static gboolean begin_journal(Run *run, GError **error)
+{
+    if (save(run, VF_RECONF_PAUSING, error))
+        return TRUE;
+    vf_reconf_forget(run->reconf, run->host->journals, NULL);
+    return FALSE;
+}
+
 VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
                               GError **error)
 {
@@ -312,10 +348,7 @@ VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReco
     Run run;
 
     begin(&run, reconf, host, times != NULL ? times : &mine);
-    g_autofree char *autoprobe = pf_path(&run, "sriov_drivers_autoprobe");
-    g_free(reconf->autoprobe);
-    reconf->autoprobe = vf_io_read(autoprobe, NULL);
-    if (note_paused(&run, error) && save(&run, VF_RECONF_PAUSING, error))
+    if (note_host(&run, error) && note_paused(&run, error) && begin_journal(&run, error))
         outcome = converge(&run, TRUE, error) ? finish(&run, VF_RECONF_DONE, error)
                                               : go_back(&run, error);
     vf_guests_free(run.guests);
@@ -345,7 +378,8 @@ VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GE
     begin(&run, reconf, host, &times);
     if (phase == VF_RECONF_DISRUPTIVE || phase == VF_RECONF_RESUMING) {
         run.destroyed = TRUE;
-        outcome = do_step(&run, VF_RECONF_STEP_LOOK, look, &cause) &&
+        outcome = vf_sriov_await_helper(host->root, &reconf->pf, &cause) &&
+                          do_step(&run, VF_RECONF_STEP_LOOK, look, &cause) &&
                           converge(&run, phase == VF_RECONF_DISRUPTIVE, &cause)
                       ? finish(&run, VF_RECONF_DONE, &cause)
                       : go_back(&run, &cause);
