@@ -25,8 +25,10 @@ check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
 	    BUILD=$(abspath $(B)) tests/tap $(CHECK) bats$(FLAVOUR)-$${name%.bats} bats --tap $$file || status=1; \
 	    done; exit $$status
 
+# Every tenth crash point and every twentieth history: they are slow under a sanitizer.
 check-sanitize:
-	@$(MAKE) --no-print-directory -j$$(nproc) SANITIZE=1 check-unit
+	@VIRTFN_CRASH_EVERY=10 VIRTFN_HISTORIES=0:500 \
+	    $(MAKE) --no-print-directory -j$$(nproc) SANITIZE=1 check-unit
 
 # The pause extension of QEMU; what is not cached yet is built first, twice: plain and with sanitizers.
 check-qemu:

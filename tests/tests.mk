@@ -30,6 +30,8 @@ UNIT_NAMES := \
 	qmp \
 	qmp-libvirt \
 	reconf \
+	reconf-crash \
+	reconf-histories \
 	render \
 	server \
 	settings \
@@ -58,8 +60,12 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
 
 # A QEMU to talk to.
-$(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf: \
+$(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf \
+	$(B)/tests/reconf-crash $(B)/tests/reconf-histories: \
 	$(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o
+
+# Guests in a process of their own.
+$(B)/tests/reconf-crash $(B)/tests/reconf-histories: $(O)/tests/lib/crew.o
 
 $(B)/tests/qemu: $(O)/tests/lib/qemu.o $(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o $(LIB)
 	@mkdir -p $(@D)

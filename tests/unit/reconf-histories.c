@@ -1,0 +1,735 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Random histories against a small model: domains start (and grow the card) and stop, operators
+// reconfigure, daemons are killed anywhere, guests die, strangers open functions, somebody else
+// writes sriov_numvfs. The daemon is the real one without its socket, in a process that is killed
+// with -9; kernel and QEMU are the fakes. After each step, and after each kill, what must never be
+// is looked for: see check().
+//
+// History N is made from seed N: `VIRTFN_HISTORIES=4711:1` runs that one again and tells its steps,
+// `100:2000` two thousand from number 100 on.
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../lib/crew.h"
+#include "../lib/fake.h"
+#include "error.h"
+#include "lifecycle.h"
+#include "reconf-jobs.h"
+#include "sriov.h"
+
+#define PF_TEXT "0000:01:00.0"
+#define PF_DIR "/sys/bus/pci/devices/" PF_TEXT "/"
+#define DOMAINS 3
+#define SLOTS 4
+#define TOTAL 7
+#define LINE 2048
+
+static const VfPciAddr pf = {0, 1, 0, 0};
+static char *root, *helper, *config, *run_dir, *state_dir, *journals;
+static Crew *crew;
+
+static VfPciAddr address_of(guint index)
+{
+    VfPciAddr address;
+
+    g_assert_true(vf_pciaddr_vf(&pf, 128, 2, index, &address));
+    return address;
+}
+
+static char *uuid_of(guint domain)
+{
+    return g_strdup_printf("%08u-0000-4000-8000-000000000000", domain);
+}
+
+static void drop(const char *path)
+{
+    g_autofree char *full = g_strconcat(root, path, NULL);
+
+    g_unlink(full);
+}
+
+// ---- the daemon, in its own process
+
+static gboolean answered;
+static GError *answer;
+
+static void on_answer(const GError *error, gpointer data)
+{
+    answered = TRUE;
+    g_clear_error(&answer);
+    if (error != NULL)
+        answer = g_error_copy(error);
+}
+
+static void settle(VfDaemon *daemon)
+{
+    while (vf_lanes_busy(daemon->lanes) > 0 || daemon->commit_source != 0)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static char *domain_xml(guint domain, guint index)
+{
+    g_autofree char *uuid = uuid_of(domain);
+    VfPciAddr a = address_of(index);
+
+    return g_strdup_printf(
+        "<domain><name>g%u</name><uuid>%s</uuid><metadata><v:devices xmlns:v='urn:"
+        "virtfn:domain:1.0'><v:device name='net0' pool='uplink'/></v:devices></metadata>"
+        "<devices><hostdev mode='subsystem' type='pci' managed='no'><source><address "
+        "domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/></source>"
+        "<alias name='ua-virtfn-net0'/></hostdev></devices></domain>",
+        domain, uuid, a.domain, a.bus, a.device, a.function);
+}
+
+static void do_prepare(VfDaemon *daemon, guint domain, guint index)
+{
+    g_autofree char *xml = domain_xml(domain, index);
+
+    vf_lifecycle_prepare(daemon, xml, strlen(xml), on_answer, NULL);
+}
+
+static void do_adopt(VfDaemon *daemon, guint domain, guint index)
+{
+    g_autofree char *xml = domain_xml(domain, index);
+
+    g_clear_error(&answer);
+    vf_lifecycle_adopt(daemon, xml, strlen(xml), &answer);
+    answered = TRUE;
+}
+
+static void do_release(VfDaemon *daemon, guint domain)
+{
+    g_autofree char *uuid = uuid_of(domain);
+
+    vf_lifecycle_release(daemon, uuid, on_answer, NULL);
+}
+
+typedef struct {
+    VfDaemon *daemon;
+    guint count;
+    VfReconf *reconf;
+} Order;
+
+static void order_begin(gpointer data)
+{
+    Order *order = data;
+
+    order->reconf = vf_reconf_plan(order->daemon, &pf, order->count, NULL);
+}
+
+static void order_run(gpointer data)
+{
+    Order *order = data;
+    g_autofree char *directory = NULL;
+    VfReconfHost host = vf_reconf_host(&order->daemon->options, &directory);
+    VfReconfTimes times;
+
+    if (vf_reconf_is_over(run_dir, &pf, &answer))
+        vf_reconf_do(order->reconf, &host, &times, &answer);
+}
+
+static void order_done(gpointer data)
+{
+    Order *order = data;
+
+    vf_daemon_refresh(order->daemon);
+    answered = TRUE;
+    vf_reconf_free(order->reconf);
+    g_free(order);
+}
+
+static void do_reconf(VfDaemon *daemon, guint count)
+{
+    Order *order = g_new0(Order, 1);
+    VfLaneJob job = {order_begin, order_run, order_done, order};
+
+    g_clear_error(&answer);
+    order->daemon = daemon;
+    order->count = count;
+    vf_lanes_submit(daemon->lanes, &pf, &job);
+}
+
+// What the daemon does now and then, and when it starts.
+static void do_look(VfDaemon *daemon)
+{
+    vf_reconf_recover_all(daemon);
+    settle(daemon);
+    vf_lifecycle_recover(daemon);
+    settle(daemon);
+    vf_lifecycle_recheck_quarantine(daemon);
+    answered = TRUE;
+}
+
+// "DOMAIN:INDEX ..." of the leases that there are.
+static char *list_leases(VfDaemon *daemon)
+{
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
+    GString *text = g_string_new("ok");
+
+    for (guint i = 0; i < leases->len; i++) {
+        const VfLease *lease = g_ptr_array_index(leases, i);
+
+        g_string_append_printf(text, " %u:%u", (guint)strtoul(lease->uuid, NULL, 10),
+                               vf_daemon_slot(daemon, lease->pool, lease->slot)->index);
+    }
+    return g_string_free(text, FALSE);
+}
+
+static char *obey(VfDaemon *daemon, const char *line)
+{
+    char verb[16];
+    guint first = 0, second = 0;
+
+    g_assert_cmpint(sscanf(line, "%15s %u %u", verb, &first, &second), >=, 1);
+    if (strcmp(verb, "leases") == 0)
+        return list_leases(daemon);
+    answered = FALSE;
+    g_clear_error(&answer);
+    if (strcmp(verb, "prepare") == 0)
+        do_prepare(daemon, first, second);
+    else if (strcmp(verb, "adopt") == 0)
+        do_adopt(daemon, first, second);
+    else if (strcmp(verb, "release") == 0)
+        do_release(daemon, first);
+    else if (strcmp(verb, "reconf") == 0)
+        do_reconf(daemon, first);
+    else
+        do_look(daemon);
+    settle(daemon);
+    g_assert_true(answered);
+    return answer != NULL ? g_strdup(answer->message) : g_strdup("ok");
+}
+
+static void serve(int fd)
+{
+    VfDaemonOptions options = {.root = root,
+                               .config_dir = config,
+                               .run_dir = run_dir,
+                               .state_dir = state_dir,
+                               .helper = helper,
+                               .no_libvirt = TRUE};
+    g_autoptr(GError) error = NULL;
+    VfDaemon *daemon = vf_daemon_new(&options, &error);
+    char line[LINE];
+    ssize_t length;
+
+    g_assert_no_error(error);
+    while ((length = recv(fd, line, sizeof(line) - 1, 0)) > 0) {
+        line[length] = '\0';
+        g_autofree char *said = obey(daemon, line);
+
+        if (send(fd, said, strlen(said), MSG_NOSIGNAL) < 0)
+            break;
+    }
+    _exit(0);
+}
+
+// ---- the driver's side of it
+
+static int daemon_fd = -1;
+static pid_t daemon_pid;
+
+static void stop_daemon(void)
+{
+    if (daemon_fd < 0)
+        return;
+    close(daemon_fd);
+    daemon_fd = -1;
+    waitpid(daemon_pid, NULL, 0);
+}
+
+static void start_daemon(void)
+{
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), ==, 0);
+    daemon_pid = fork();
+    g_assert_cmpint(daemon_pid, >=, 0);
+    if (daemon_pid == 0) {
+        close(fds[0]);
+        serve(fds[1]);
+    }
+    close(fds[1]);
+    daemon_fd = fds[0];
+}
+
+static void order(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+static void order(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_autofree char *line = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_assert_cmpint(send(daemon_fd, line, strlen(line), MSG_NOSIGNAL), ==, (int)strlen(line));
+}
+
+// What it answered; NULL when it was killed, and another one is there now.
+static char *await(void)
+{
+    char text[LINE];
+    ssize_t length = recv(daemon_fd, text, sizeof(text) - 1, 0);
+    int status;
+
+    if (length > 0)
+        return g_strndup(text, (gsize)length);
+    close(daemon_fd);
+    g_assert_cmpint(waitpid(daemon_pid, &status, 0), ==, daemon_pid);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        g_error("the daemon ended by itself (%x)", status);
+    return NULL;
+}
+
+// ---- the model
+
+typedef struct {
+    gboolean on;
+    guint index;
+} Domain;
+
+static Domain domains[DOMAINS];
+static gboolean stranger;
+static gboolean disturbed; // what was asked last, by a kill or by somebody else
+static char *autoprobe;
+static int dead; // the domain that died meanwhile, -1 = none
+static GRand *dice;
+static GString *story;
+static guint kills, reconfs, growths;
+
+static guint roll(guint below)
+{
+    return (guint)g_rand_int_range(dice, 0, (gint)below);
+}
+
+static void tell(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+static void tell(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_string_append_vprintf(story, format, args);
+    va_end(args);
+    g_string_append_c(story, '\n');
+}
+
+static void fail(const char *format, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
+
+static guint history; // its number
+
+static void fail(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_autofree char *cause = g_strdup_vprintf(format, args);
+    va_end(args);
+    g_printerr("%s\n%s", cause, story->str);
+    g_error("history %u: %s; VIRTFN_HISTORIES=%u:1 runs it again", history, cause, history);
+}
+
+static guint owners(void)
+{
+    guint count = 0;
+
+    for (guint i = 0; i < DOMAINS; i++)
+        count += domains[i].on;
+    return count;
+}
+
+static gboolean is_free(guint index)
+{
+    for (guint i = 0; i < DOMAINS; i++)
+        if (domains[i].on && domains[i].index == index)
+            return FALSE;
+    return TRUE;
+}
+
+// ---- what must hold
+
+static gboolean has_journal(void)
+{
+    return vf_reconf_has_journal(journals, &pf);
+}
+
+// Also while nobody is there to mend it: a guest is without its device only if that is written.
+static void check_paused(void)
+{
+    for (guint i = 0; i < DOMAINS; i++) {
+        g_autofree char *state =
+            domains[i].on ? crew_state(crew, i, "ua-virtfn-net0") : g_strdup("running");
+
+        if (strcmp(state, "running") != 0 && !has_journal())
+            fail("g%u's device is %s and there is no journal", i, state);
+    }
+}
+
+static void check_removals(void)
+{
+    g_autofree char *log = fake_read(root, "/.log");
+
+    if (strstr(log, "unfenced") != NULL)
+        fail("sriov_numvfs was written without a fence:\n%s", log);
+}
+
+static void check_leases(void)
+{
+    guint seen = 0;
+
+    order("leases");
+    g_autofree char *text = await();
+    g_auto(GStrv) words = g_strsplit(text, " ", 0);
+    for (char **word = words + 1; *word != NULL; word++) {
+        guint domain, index;
+
+        g_assert_cmpint(sscanf(*word, "%u:%u", &domain, &index), ==, 2);
+        if (domain >= DOMAINS || !domains[domain].on || domains[domain].index != index)
+            fail("the ledger says that g%u has function %u", domain, index);
+        seen++;
+    }
+    if (seen != owners())
+        fail("%u guests have functions, and the ledger knows %u", owners(), seen);
+}
+
+static void check_functions(void)
+{
+    g_autofree char *override = fake_read(root, PF_DIR "driver_override");
+    g_autofree char *now = fake_read(root, PF_DIR "sriov_drivers_autoprobe");
+
+    if (strcmp(override, "(null)") != 0)
+        fail("the PF's driver_override is %s", override);
+    if (!has_journal() && strcmp(now, autoprobe) != 0)
+        fail("sriov_drivers_autoprobe is %s and was %s", now, autoprobe);
+    for (guint i = 0; i < DOMAINS; i++) {
+        VfPciAddr address = address_of(domains[i].index);
+        g_autofree char *driver = domains[i].on ? vf_sriov_driver(root, &address) : NULL;
+
+        if (domains[i].on && !has_journal() &&
+            (g_strcmp0(driver, "vfio-pci") != 0 || vf_sriov_check_unused(root, &address, NULL)))
+            fail("g%u runs and has not got function %u, whose driver is %s", i, domains[i].index,
+                 driver != NULL ? driver : "none");
+    }
+}
+
+// After a step, with the daemon at rest.
+static void check(void)
+{
+    check_paused();
+    check_removals();
+    check_leases();
+    check_functions();
+    if (has_journal() && !stranger && !disturbed)
+        fail("a journal is open, and nobody is in the way");
+}
+
+// ---- steps
+
+// Kills the daemon, or its helper, at a point of the next step.
+static void arm(void)
+{
+    g_autofree char *text = g_strdup_printf("kill %u *\n", 1 + roll(roll(2) ? 60 : 400));
+    g_autofree char *path = g_strconcat(root, "/.points", NULL);
+
+    drop("/.trace");
+    g_assert_true(g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_NONE, 0644, NULL));
+    tell("  %s", g_strchomp(text));
+}
+
+// What others do while the daemon is at it. `but`: the domain that it is about.
+static void meddle(guint kind, guint but)
+{
+    guint slot = roll(SLOTS), domain = roll(DOMAINS);
+    VfPciAddr address = address_of(slot);
+
+    if (kind > 1)
+        return;
+    g_usleep(roll(8000));
+    if (kind == 0 && crew_hold(crew, root, &address)) {
+        stranger = disturbed = TRUE;
+        tell("  meanwhile a stranger opened function %u", slot);
+    } else if (kind == 1 && domain != but && domains[domain].on) {
+        crew_off(crew, domain);
+        domains[domain].on = FALSE;
+        dead = (int)domain;
+        disturbed = TRUE;
+        tell("  meanwhile g%u died", domain);
+    }
+}
+
+static char *ask_once(const char *request)
+{
+    order("%s", request);
+    return await();
+}
+
+// At start, and now and then.
+static void look(void)
+{
+    g_autofree char *said = ask_once("look");
+
+    g_assert_cmpstr(said, ==, "ok");
+}
+
+// TRUE when the daemon said yes: the one that was asked, or, if that was killed, the next one, as a
+// hook does.
+static gboolean ask(guint but, const char *request)
+{
+    guint kind = roll(10);
+
+    tell("%s", request);
+    disturbed = roll(5) < 2;
+    dead = -1;
+    if (disturbed)
+        arm();
+    order("%s", request);
+    meddle(kind, but);
+    g_autofree char *said = await();
+    drop("/.points");
+    if (said == NULL) {
+        kills++;
+        tell("  killed%s", has_journal() ? ", with a journal" : "");
+        check_paused();
+        start_daemon();
+        look();
+        said = g_str_has_prefix(request, "reconf") ? g_strdup("killed") : ask_once(request);
+        g_assert_nonnull(said);
+    }
+    if (strcmp(said, "ok") != 0)
+        tell("  %s", said);
+    gboolean yes = strcmp(said, "ok") == 0;
+    if (dead >= 0) {
+        g_autofree char *over = g_strdup_printf("release %d", dead);
+
+        g_free(ask_once(over));
+    }
+    // A helper that was killed is what it looks for again later.
+    if (disturbed && has_journal())
+        look();
+    return yes;
+}
+
+static void stop(guint domain)
+{
+    g_autofree char *request = g_strdup_printf("release %u", domain);
+
+    if (domains[domain].on)
+        crew_off(crew, domain);
+    domains[domain].on = FALSE;
+    ask(domain, request);
+}
+
+static gboolean boot(guint domain, guint index)
+{
+    g_autofree char *uuid = uuid_of(domain);
+    g_autofree char *socket = g_strdup_printf("%s/qmp/%s.sock", run_dir, uuid);
+    VfPciAddr address = address_of(index);
+
+    crew_boot(crew, domain, socket);
+    if (crew_add(crew, domain, "ua-virtfn-net0", root, &address))
+        return TRUE;
+    crew_off(crew, domain);
+    if (!stranger)
+        fail("g%u was given function %u and cannot open it", domain, index);
+    return FALSE;
+}
+
+static void step_start(guint domain)
+{
+    guint index = roll(SLOTS), before = owners();
+    gboolean calm = !stranger && !has_journal() && is_free(index);
+    g_autofree char *prepare = g_strdup_printf("prepare %u %u", domain, index);
+    g_autofree char *adopt = g_strdup_printf("adopt %u %u", domain, index);
+    guint vfs = vf_sriov_count(root, &pf);
+
+    gboolean yes = ask(domain, prepare);
+    if (before == 0) {
+        // VFs that are made for the first owner leave it off (plugin/sriov.h).
+        g_autofree char *now = fake_read(root, PF_DIR "sriov_drivers_autoprobe");
+
+        if (strcmp(now, "0") == 0)
+            strcpy(autoprobe, now);
+    } else {
+        growths += vf_sriov_count(root, &pf) != vfs;
+    }
+    if (yes && !is_free(index))
+        fail("function %u was given to g%u and has an owner", index, domain);
+    if (!yes && calm && !disturbed)
+        fail("g%u was refused for nothing", domain);
+    if (!yes || !boot(domain, index)) {
+        stop(domain);
+        return;
+    }
+    domains[domain] = (Domain){TRUE, index};
+    if (!ask(domain, adopt))
+        fail("g%u runs, and the daemon does not believe it", domain);
+}
+
+static void step_reconf(void)
+{
+    guint least = 1;
+
+    for (guint i = 0; i < DOMAINS; i++)
+        if (domains[i].on)
+            least = MAX(least, domains[i].index + 1);
+    guint count = least + roll(TOTAL + 1 - least);
+    gboolean calm = !stranger && !has_journal();
+    g_autofree char *request = g_strdup_printf("reconf %u", count);
+    gboolean yes = ask(DOMAINS, request);
+
+    reconfs++;
+    if (yes && vf_sriov_count(root, &pf) != count)
+        fail("there are %u functions", vf_sriov_count(root, &pf));
+    if (!yes && calm && !disturbed)
+        fail("it was refused for nothing");
+}
+
+static void step_stranger(void)
+{
+    guint slot = roll(SLOTS);
+    VfPciAddr address = address_of(slot);
+
+    disturbed = FALSE;
+    if (stranger) {
+        tell("the strangers go");
+        crew_drop(crew);
+        stranger = FALSE;
+        look();
+    } else if (crew_hold(crew, root, &address)) {
+        tell("a stranger opens function %u", slot);
+        stranger = TRUE;
+    }
+}
+
+// Somebody writes sriov_numvfs, which he may as long as nobody has a function open.
+static void step_external(void)
+{
+    g_autofree char *count = g_strdup_printf("%u", roll(TOTAL + 1));
+
+    disturbed = FALSE;
+    if (!has_journal()) {
+        g_free(autoprobe);
+        autoprobe = g_strdup(roll(2) ? "1" : "0");
+        tell("sriov_drivers_autoprobe is set to %s", autoprobe);
+        fake_write(root, PF_DIR "sriov_drivers_autoprobe", autoprobe);
+    }
+    if (owners() > 0 || stranger || has_journal())
+        return;
+    tell("sriov_numvfs is set to %s", count);
+    fake_write(root, PF_DIR "sriov_numvfs", count);
+    drop("/.log");
+}
+
+static void step(void)
+{
+    guint kind = roll(10), domain = roll(DOMAINS);
+
+    if (kind < 5)
+        domains[domain].on ? stop(domain) : step_start(domain);
+    else if (kind < 8)
+        step_reconf();
+    else if (kind == 8)
+        step_stranger();
+    else
+        step_external();
+    check();
+}
+
+static void run_history(void)
+{
+    dice = g_rand_new_with_seed(history);
+    g_string_truncate(story, 0);
+    g_free(autoprobe);
+    autoprobe = g_strdup("1");
+    disturbed = FALSE;
+    fake_write(root, PF_DIR "sriov_numvfs", "0");
+    fake_write(root, PF_DIR "sriov_drivers_autoprobe", autoprobe);
+    drop("/.log");
+    for (guint i = 4 + roll(4); i > 0; i--)
+        step();
+    if (stranger)
+        step_stranger();
+    for (guint i = 0; i < DOMAINS; i++)
+        if (domains[i].on)
+            stop(i);
+    disturbed = FALSE;
+    look();
+    check();
+    g_rand_free(dice);
+}
+
+// ----
+
+static void make_host(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    root = fake_host("igb@" PF_TEXT ",net=eno1", NULL);
+    helper = fake_helper();
+    config = g_build_filename(root, "config", NULL);
+    run_dir = g_build_filename(root, "run", NULL);
+    state_dir = g_build_filename(root, "state", NULL);
+    journals = g_build_filename(run_dir, "reconf", NULL);
+    g_autofree char *file = g_build_filename(config, "pools.conf", NULL);
+    g_autofree char *sockets = g_build_filename(run_dir, "qmp", NULL);
+    g_assert_cmpint(g_mkdir_with_parents(config, 0755), ==, 0);
+    g_assert_cmpint(g_mkdir_with_parents(sockets, 0755), ==, 0);
+    g_file_set_contents(file, "[pool uplink]\npf=eno1\ncount=2\ngrowth=grow\nmax=4\n", -1, &error);
+    g_assert_no_error(error);
+    crew = crew_new(0);
+}
+
+static void test_histories(void)
+{
+    const char *wanted = g_getenv("VIRTFN_HISTORIES");
+    guint first = 0, count = 10000;
+
+    if (wanted != NULL)
+        g_assert_cmpint(sscanf(wanted, "%u:%u", &first, &count), ==, 2);
+    start_daemon();
+    for (history = first; history < first + count; history++)
+        run_history();
+    stop_daemon();
+    g_test_message("%u histories from %u on: %u reconfs, %u growths, %u kills", count, first,
+                   reconfs, growths, kills);
+    if (count == 1)
+        g_test_message("%s", story->str);
+}
+
+// What is logged is not looked at here, and a warning is no failure.
+static GLogWriterOutput drop_log(GLogLevelFlags level, const GLogField *fields, gsize n,
+                                 gpointer data)
+{
+    return (level & G_LOG_FLAG_FATAL) != 0 ? g_log_writer_default(level, fields, n, data)
+                                           : G_LOG_WRITER_HANDLED;
+}
+
+int main(int argc, char **argv)
+{
+    fake_kernel_start(argv);
+    g_test_init(&argc, &argv, NULL);
+    g_log_set_always_fatal(G_LOG_FATAL_MASK);
+    g_log_set_writer_func(drop_log, NULL, NULL);
+    make_host();
+    story = g_string_new(NULL);
+    g_test_add_func("/reconf-histories/random", test_histories);
+    int result = g_test_run();
+    crew_free(crew);
+    g_string_free(story, TRUE);
+    g_free(autoprobe);
+    g_free(journals);
+    g_free(state_dir);
+    g_free(run_dir);
+    g_free(config);
+    g_free(helper);
+    fake_host_free(root);
+    return result;
+}
