@@ -690,7 +690,7 @@ static void make_host(void)
 static void test_histories(void)
 {
     const char *wanted = g_getenv("VIRTFN_HISTORIES");
-    guint first = 0, count = 10000;
+    guint first = 0, count = 1000;
 
     if (wanted != NULL)
         g_assert_cmpint(sscanf(wanted, "%u:%u", &first, &count), ==, 2);
