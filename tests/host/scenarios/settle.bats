@@ -60,7 +60,7 @@ begin_reconf() {
 libvirt_waited() {
     local i now
     wait_until 90 virsh -q list >/dev/null
-    ! away
+    [ "$(vfs)" = 2 ]
     wait $reconf
     journalctl -q -u libvirtd --since "@$since" --grep "waiting: $(pf igb 0): its reconf is under way"
     now=$(clock)
