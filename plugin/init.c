@@ -100,8 +100,6 @@ static void slot_ready(VfWork *work, const GError *error, gpointer data)
 
 // ---- flashing
 
-#define FLASH_TIMEOUT_MS (10 * 60 * 1000)
-
 typedef struct {
     Init *init;
     const char *root, *helper;
@@ -127,20 +125,6 @@ static void flash_begin(gpointer data)
     }
 }
 
-// PROGRAM flash PF FILE
-static void flash_card(Flash *flash, const char *address)
-{
-    const char *const argv[] = {flash->program, "flash", address, flash->bitstream, NULL};
-    VfProgram program = {argv, "", FLASH_TIMEOUT_MS, 0};
-    gboolean not_mine = FALSE;
-
-    if (vf_program_run(&program, &not_mine, &flash->error) && not_mine)
-        g_set_error(&flash->error, VF_ERROR, VF_ERROR_CONFIG,
-                    "%s: %s says that this card is not its business" VF_REMEDY
-                    "name another bitstream-program in pool '%s'",
-                    address, flash->program, flash->pool);
-}
-
 static void flash_run(gpointer data)
 {
     Flash *flash = data;
@@ -157,7 +141,7 @@ static void flash_run(gpointer data)
                     "%s: guests use its functions" VF_REMEDY "stop them before flashing the card",
                     address);
     } else if (vf_sriov_set_count(flash->root, &flash->pf, 0, flash->helper, &flash->error)) {
-        flash_card(flash, address);
+        vf_program_flash(flash->program, flash->pool, &flash->pf, flash->bitstream, &flash->error);
     }
 }
 

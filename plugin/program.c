@@ -305,3 +305,23 @@ gboolean vf_program_event(const VfTarget *target, const VfSettings *settings, co
         .argv = argv, .input = json, .timeout_ms = VF_PROGRAM_TIMEOUT_MS, .owner = 0};
     return vf_program_run(&program, &not_mine, error);
 }
+
+gboolean vf_program_flash(const char *program, const char *pool, const VfPciAddr *pf,
+                          const char *bitstream, GError **error)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+    const char *const argv[] = {program, "flash", vf_pciaddr_format(pf, address), bitstream, NULL};
+    const VfProgram flash = {
+        .argv = argv, .input = "", .timeout_ms = VF_PROGRAM_FLASH_TIMEOUT_MS, .owner = 0};
+    gboolean not_mine = FALSE;
+
+    if (vf_program_run(&flash, &not_mine, error) && !not_mine)
+        return TRUE;
+    if (not_mine)
+        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
+                    "%s: %s says that this card is not its business" VF_REMEDY
+                    "name another bitstream-program in the pool",
+                    address, program);
+    g_prefix_error(error, "pool '%s': ", pool);
+    return FALSE;
+}

@@ -12,6 +12,7 @@
 #include "profile.h"
 
 #define VF_PROGRAM_TIMEOUT_MS 30000
+#define VF_PROGRAM_FLASH_TIMEOUT_MS (10 * 60 * 1000)
 #define VF_PROGRAM_EXIT_NOT_MINE 2
 
 typedef struct {
@@ -38,3 +39,9 @@ char *vf_program_json(const VfTarget *target, const VfSettings *settings);
 // Runs the profile's program, if it has one, as PROGRAM EVENT PF INDEX.
 gboolean vf_program_event(const VfTarget *target, const VfSettings *settings, const char *event,
                           GError **error);
+
+// Loads `bitstream` into a card that has no VFs: the bitstream-program of a pool, run as PROGRAM
+// flash PF FILE. Errors as vf_program_run(), with the pool's name; VF_ERROR_CONFIG also when the
+// program says that the card is not its business.
+gboolean vf_program_flash(const char *program, const char *pool, const VfPciAddr *pf,
+                          const char *bitstream, GError **error);

@@ -196,7 +196,10 @@ static void order_begin(gpointer data)
         return;
     order->reconf = vf_reconf_plan(daemon, &order->pf, count, NULL);
     if (order->bitstream != NULL) {
-        order->reconf->program = g_strdup(vf_reconf_pool(daemon, &order->pf)->bitstream_program);
+        const VfPoolConfig *pool = vf_reconf_pool(daemon, &order->pf);
+
+        order->reconf->pool = g_strdup(pool->name);
+        order->reconf->program = g_strdup(pool->bitstream_program);
         order->reconf->bitstream = g_strdup(order->bitstream);
     }
     order->reconf->allow_detach = order->allow_detach && order->replug == NULL;

@@ -20,8 +20,6 @@
 #include "reconf-guests.h"
 #include "sriov.h"
 
-#define CARD_TIMEOUT_MS (10 * 60 * 1000)
-
 typedef struct {
     VfReconf *reconf;
     const VfReconfHost *host;
@@ -127,31 +125,13 @@ static gboolean is_cancelled(const Run *run, GError **error)
     return TRUE;
 }
 
-// PROGRAM flash PF FILE, as `virtfn init` calls it.
-static gboolean flash(const VfReconf *reconf, GError **error)
-{
-    char address[VF_PCIADDR_BUFSIZE];
-    const char *const argv[] = {reconf->program, "flash", vf_pciaddr_format(&reconf->pf, address),
-                                reconf->bitstream, NULL};
-    VfProgram program = {argv, "", CARD_TIMEOUT_MS, 0};
-    gboolean not_mine = FALSE;
-
-    if (!vf_program_run(&program, &not_mine, error))
-        return FALSE;
-    if (not_mine)
-        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
-                    "%s: %s says that this card is not its business" VF_REMEDY
-                    "name another bitstream-program in the pool",
-                    address, reconf->program);
-    return !not_mine;
-}
-
 // On the way back the card keeps what it was flashed with: what it had before is not known.
 static gboolean set_up_card(Run *run, GError **error)
 {
     const VfReconf *reconf = run->reconf;
 
-    if (run->forward && reconf->bitstream != NULL && !flash(reconf, error))
+    if (run->forward && reconf->bitstream != NULL &&
+        !vf_program_flash(reconf->program, reconf->pool, &reconf->pf, reconf->bitstream, error))
         return FALSE;
     return vf_profile_prepare_pf(run->host->root, &reconf->pf, wanted(run),
                                  run->forward ? &reconf->after : &reconf->before, error);

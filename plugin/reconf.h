@@ -47,11 +47,12 @@ typedef struct {
 
 typedef struct {
     VfPciAddr pf;
-    guint from, to;            // number of VFs
-    VfSettings before, after;  // of the PF's pool, for vf_profile_prepare_pf()
-    char *program, *bitstream; // flashes the card while it has no VFs; both or neither
-    VfResumeSignal signal;     // to the guests, at their resume
-    GPtrArray *owners;         // of VfReconfOwner, in order of index
+    guint from, to;           // number of VFs
+    VfSettings before, after; // of the PF's pool, for vf_profile_prepare_pf()
+    // Flashes the card while it has no VFs, as pool `pool` says; all three or none.
+    char *pool, *program, *bitstream;
+    VfResumeSignal signal; // to the guests, at their resume
+    GPtrArray *owners;     // of VfReconfOwner, in order of index
     VfReconfPhase phase;
     char *autoprobe;       // what sriov_drivers_autoprobe was; NULL = not known
     gint64 since;          // microseconds since 1970

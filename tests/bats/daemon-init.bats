@@ -29,14 +29,6 @@ events() {
         jq -r '"\(.event) \(.pool) \(.pf) \(.text // .problem.detail // .ok)"'
 }
 
-# flasher CODE [MESSAGE]: a program for bitstreams that ends so.
-flasher() {
-    printf '#!/bin/sh\necho "$@" >>%q\ncat >/dev/null\n[ -z %q ] || echo %q >&2\nexit %d\n' \
-        "$BATS_TEST_TMPDIR/flashed" "${2-}" "${2-}" "$1" >"$BATS_TEST_TMPDIR/flash"
-    chmod 755 "$BATS_TEST_TMPDIR/flash"
-    echo image >"$BATS_TEST_TMPDIR/image.bit"
-}
-
 @test "init makes every function of every pool ready, and again is no different" {
     local told="step fpga0 $CARD VF 0 is ready at 0000:03:00.4
 step fpga0 $CARD VF 1 is ready at 0000:03:00.5
@@ -121,18 +113,18 @@ done null null false"
 @test "a program that fails to flash is quoted" {
     flasher 1 'CRC error in frame 7'
     equal "$(events "{\"pools\":[\"fpga0\"],\"bitstream\":\"$BATS_TEST_TMPDIR/image.bit\"}" | head -n 1)" \
-        "problem fpga0 $CARD $BATS_TEST_TMPDIR/flash flash $CARD $BATS_TEST_TMPDIR/image.bit: exit status 1: CRC error in frame 7"
+        "problem fpga0 $CARD pool 'fpga0': $BATS_TEST_TMPDIR/flash flash $CARD $BATS_TEST_TMPDIR/image.bit: exit status 1: CRC error in frame 7"
 }
 
 @test "a program that says that the card is not its business is a problem" {
     flasher 2
     equal "$(events "{\"pools\":[\"fpga0\"],\"bitstream\":\"$BATS_TEST_TMPDIR/image.bit\"}" | head -n 1)" \
-        "problem fpga0 $CARD $CARD: $BATS_TEST_TMPDIR/flash says that this card is not its business"
+        "problem fpga0 $CARD pool 'fpga0': $CARD: $BATS_TEST_TMPDIR/flash says that this card is not its business"
 }
 
 @test "a program that is missing, or none at all, is a problem" {
     equal "$(events "{\"bitstream\":\"/image.bit\"}" | grep problem | sort)" \
-        "problem fpga0 $CARD $BATS_TEST_TMPDIR/flash: No such file or directory
+        "problem fpga0 $CARD pool 'fpga0': $BATS_TEST_TMPDIR/flash: No such file or directory
 problem uplink $PF pool 'uplink': it has no bitstream-program"
 }
 

@@ -157,3 +157,35 @@ ua-virtfn-b running"
     jq -es 'all(.[]; .event | IN("plan", "step", "times", "done")) and (last == {event: "done", ok: true}) and
         (map(select(.event == "times")) | length == 1 and .[0].outage_us > 0)' "$BATS_TEST_TMPDIR/events"
 }
+
+# with_program: pool uplink has the bitstream-program of flasher.
+with_program() {
+    write_pool uplink pf=$PF count=4 bitstream-program="$BATS_TEST_TMPDIR/flash"
+    reload
+}
+
+@test "a bitstream is loaded while the card has no VFs, and its time is told" {
+    flasher 0 '' 0.5
+    with_program
+    cli reconf --yes --json --bitstream "$BATS_TEST_TMPDIR/image.bit" uplink >"$BATS_TEST_TMPDIR/events"
+    equal "$(cat "$BATS_TEST_TMPDIR/flashed")" "flash $PF $BATS_TEST_TMPDIR/image.bit"
+    jq -es 'map(select(.event == "times"))[0] | .steps_us.card >= 500000 and .outage_us >= 500000' \
+        "$BATS_TEST_TMPDIR/events"
+    all_run
+}
+
+@test "a bitstream that cannot be loaded: the old number of VFs, and everybody goes on" {
+    local order="$BATS_TEST_TMPDIR/flash flash $PF $BATS_TEST_TMPDIR/image.bit"
+    with_program
+    fails() { # MESSAGE CODE [TEXT]
+        flasher "${@:2}"
+        run --separate-stderr cli reconf --yes --vfs 7 --bitstream "$BATS_TEST_TMPDIR/image.bit" $PF
+        [[ $status -eq 1 ]]
+        equal "$stderr" "virtfn: pool 'uplink': $1"
+        equal "$(vf_count $PF)" 4
+        all_run
+    }
+    fails "$order: exit status 1: CRC error in frame 7" 1 'CRC error in frame 7'
+    fails "$PF: $BATS_TEST_TMPDIR/flash says that this card is not its business -- name another bitstream-program in the pool" 2
+    fails "$order: killed by signal 9" KILL
+}

@@ -81,6 +81,13 @@ restart_daemon() {
     start_daemon
 }
 
+# reload: SIGHUP, and waits until it is done.
+reload() {
+    kill -HUP "$DAEMON"
+    # Signals are dispatched before new connections.
+    api GET /v1/leases >/dev/null
+}
+
 uuid_of() { # DOMAIN
     local sum
     sum=$(md5sum <<<"$1")
@@ -200,6 +207,17 @@ vfio_group() { # ADDRESS
 set_numvfs() {
     printf '%s' "$2" | "${ON_HOST[@]}" dd of="$ROOT/sys/bus/pci/devices/$1/sriov_numvfs" conv=notrunc \
         status=none
+}
+
+# flasher CODE [MESSAGE [SECONDS]]: a bitstream-program that takes so long and ends so, and an image for it.
+# KILL as CODE: it is killed.
+flasher() {
+    local end="exit $1"
+    [[ $1 != KILL ]] || end='kill -9 $$'
+    printf '#!/bin/sh\necho "$@" >>%q\ncat >/dev/null\nsleep %s\n[ -z %q ] || echo %q >&2\n%s\n' \
+        "$BATS_TEST_TMPDIR/flashed" "${3-0}" "${2-}" "${2-}" "$end" >"$BATS_TEST_TMPDIR/flash"
+    chmod 755 "$BATS_TEST_TMPDIR/flash"
+    echo image >"$BATS_TEST_TMPDIR/image.bit"
 }
 
 # hold_group ADDRESS: a stranger that has the function's VFIO group open; HOLDER is its pid.
