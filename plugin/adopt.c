@@ -26,6 +26,18 @@ gboolean vf_lifecycle_starting(const VfDaemon *daemon, const char *uuid)
     return FALSE;
 }
 
+// What the domain asks for with the claim that a hostdev was rendered for, NULL = nothing.
+static const VfSettings *claimed(const VfDomain *domain, const VfHostdev *hostdev)
+{
+    for (guint i = 0; hostdev->claim != NULL && i < domain->claims->len; i++) {
+        const VfClaim *claim = g_ptr_array_index(domain->claims, i);
+
+        if (strcmp(claim->name, hostdev->claim) == 0)
+            return &claim->settings;
+    }
+    return NULL;
+}
+
 static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const VfHostdev *hostdev,
                               VfLeaseState state, GError **error)
 {
@@ -56,8 +68,7 @@ static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const Vf
             return TRUE;
         vf_daemon_quarantine(daemon, pool, slot, NULL);
         lease->domain = g_strdup(domain->name);
-        vf_settings_merge(&lease->settings, &vf_daemon_pool(daemon, pool)->config->settings,
-                          &vf_daemon_pool(daemon, pool)->config->settings);
+        vf_daemon_set_claim(daemon, lease, claimed(domain, hostdev));
     } else if (lease->state == state || lease->state == VF_LEASE_RELEASING) {
         return TRUE;
     }

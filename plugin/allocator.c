@@ -80,6 +80,7 @@ static void lease_free(gpointer data)
 {
     VfLease *lease = data;
 
+    vf_settings_clear(&lease->claim);
     vf_settings_clear(&lease->settings);
     vf_lease_set_pause(lease, 0, NULL, NULL);
     g_free(lease->device);
@@ -219,6 +220,7 @@ static VfLease *grant(VfAllocator *allocator, guint pool, guint slot, const char
     lease->device = g_strdup(device);
     lease->pool = pool;
     lease->slot = slot;
+    vf_settings_init(&lease->claim);
     vf_settings_init(&lease->settings);
     g_hash_table_insert(allocator->leases, lease->key, lease);
     pool_at(allocator, pool)->leases[slot] = lease;

@@ -47,7 +47,8 @@ typedef struct {
     gboolean attach;     // its hostdev is not in the XML: attach it once the domain runs
     guint64 generation;  // unique over all leases of this boot
     gint64 since;        // of the last change of state, microseconds since 1970
-    VfSettings settings; // pool profile and claim merged: what the function gets again
+    VfSettings claim;    // what its domain asks for
+    VfSettings settings; // what the function has: its profile of then, and the claim over it
     VfLeasePause *pause; // NULL = it is not paused
 } VfLease;
 

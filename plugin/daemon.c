@@ -134,6 +134,7 @@ static void restore_lease(const VfLedgerRow *row, gpointer data)
     lease->attach = row->attach;
     lease->generation = row->generation;
     lease->since = row->since;
+    vf_settings_merge(&lease->claim, &row->claim, &row->claim);
     vf_settings_merge(&lease->settings, &row->settings, &row->settings);
     vf_lease_set_pause(lease, row->paused_since, row->paused_by, row->paused_reason);
 }
@@ -393,6 +394,24 @@ gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GE
     if (state != VF_LEASE_RUNNING)
         vf_lease_set_pause(lease, 0, NULL, NULL);
     return vf_daemon_store(daemon, lease, error);
+}
+
+const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const VfPciAddr *pf)
+{
+    return &vf_daemon_pool(daemon, pool)->config->settings;
+}
+
+void vf_daemon_set_claim(const VfDaemon *daemon, VfLease *lease, const VfSettings *claim)
+{
+    const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
+
+    vf_settings_clear(&lease->claim);
+    vf_settings_clear(&lease->settings);
+    if (claim != NULL)
+        vf_settings_merge(&lease->claim, claim, claim);
+    vf_settings_merge(&lease->settings,
+                      vf_daemon_profile(daemon, lease->pool, &slot->pf->pci.address),
+                      &lease->claim);
 }
 
 void vf_daemon_drop(VfDaemon *daemon, VfLease *lease)

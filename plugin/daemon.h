@@ -82,6 +82,13 @@ gboolean vf_daemon_refresh(VfDaemon *daemon);
 VfInvPool *vf_daemon_pool(const VfDaemon *daemon, guint number);
 const VfSlot *vf_daemon_slot(const VfDaemon *daemon, guint pool, guint slot);
 
+// What the functions of a pool on one of its PFs get before the claim's own settings.
+const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const VfPciAddr *pf);
+
+// Gives a lease what its domain asks for (NULL = nothing), and the settings that its function gets
+// by that and by its profile as it is now.
+void vf_daemon_set_claim(const VfDaemon *daemon, VfLease *lease, const VfSettings *claim);
+
 // Stamps a lease with a new generation and the time, and writes it to the ledger. On failure this
 // turn's commit will fail too, and make the table what the ledger has.
 gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error);

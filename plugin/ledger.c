@@ -27,6 +27,7 @@ struct VfLedger {
     char *pointers_failure; // of the last commit that had any
 };
 
+// claim is NULL in a row of an earlier virtfn: it is not known which of `settings` it was.
 static const char leases_schema[] =
     "CREATE TABLE IF NOT EXISTS boot (id TEXT NOT NULL, generation INTEGER NOT NULL);"
     "CREATE TABLE IF NOT EXISTS lease ("
@@ -34,12 +35,15 @@ static const char leases_schema[] =
     " pf TEXT NOT NULL, idx INTEGER NOT NULL, state TEXT NOT NULL, reserved INTEGER NOT NULL,"
     " attach INTEGER NOT NULL, generation INTEGER NOT NULL, since INTEGER NOT NULL,"
     " settings TEXT NOT NULL, paused_since INTEGER, paused_by TEXT, paused_reason TEXT,"
+    " claim TEXT,"
     " PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;";
 static const char leases_put[] =
-    "INSERT INTO lease VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"
+    "INSERT INTO lease (uuid, device, domain, pool, pf, idx, state, reserved, attach, generation,"
+    " since, settings, paused_since, paused_by, paused_reason, claim) VALUES "
+    "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)"
     " ON CONFLICT (uuid, device) DO UPDATE SET domain=?3, pool=?4, pf=?5, idx=?6, state=?7,"
     " reserved=?8, attach=?9, generation=?10, since=?11, settings=?12, paused_since=?13,"
-    " paused_by=?14, paused_reason=?15";
+    " paused_by=?14, paused_reason=?15, claim=?16";
 static const char leases_delete[] = "DELETE FROM lease WHERE uuid = ?1 AND device = ?2";
 
 static const char pointers_schema[] =
@@ -92,19 +96,31 @@ static gboolean execute(Database *db, const char *sql, GError **error)
 }
 
 // A ledger of the same boot that a virtfnd wrote which knew no pauses.
-static gboolean add_columns(Database *db, GError **error)
+static gboolean has_column(const Database *db, const char *column)
 {
     const char *type;
-    gboolean is_old = sqlite3_table_column_metadata(db->handle, NULL, "lease", "settings", &type,
-                                                    NULL, NULL, NULL, NULL) == SQLITE_OK &&
-                      sqlite3_table_column_metadata(db->handle, NULL, "lease", "paused_since",
-                                                    &type, NULL, NULL, NULL, NULL) != SQLITE_OK;
 
-    return !is_old || execute(db,
-                              "ALTER TABLE lease ADD COLUMN paused_since INTEGER;"
-                              "ALTER TABLE lease ADD COLUMN paused_by TEXT;"
-                              "ALTER TABLE lease ADD COLUMN paused_reason TEXT;",
-                              error);
+    return sqlite3_table_column_metadata(db->handle, NULL, "lease", column, &type, NULL, NULL, NULL,
+                                         NULL) == SQLITE_OK;
+}
+
+static gboolean add_columns(Database *db, GError **error)
+{
+    static const char *const later[][2] = {{"paused_since", "INTEGER"},
+                                           {"paused_by", "TEXT"},
+                                           {"paused_reason", "TEXT"},
+                                           {"claim", "TEXT"}};
+    char sql[80];
+
+    if (!has_column(db, "settings"))
+        return TRUE;
+    for (guint i = 0; i < G_N_ELEMENTS(later); i++) {
+        g_snprintf(sql, sizeof(sql), "ALTER TABLE lease ADD COLUMN %s %s", later[i][0],
+                   later[i][1]);
+        if (!has_column(db, later[i][0]) && !execute(db, sql, error))
+            return FALSE;
+    }
+    return TRUE;
 }
 
 // quick_check says one row "ok" for a sound file.
@@ -344,6 +360,7 @@ gboolean vf_ledger_put_lease(VfLedger *ledger, const VfLease *lease, const char 
 {
     Database *db = &ledger->leases;
     g_autofree char *settings = settings_to_text(&lease->settings);
+    g_autofree char *claim = settings_to_text(&lease->claim);
     char address[VF_PCIADDR_BUFSIZE];
 
     if (!begin(db, error))
@@ -365,6 +382,7 @@ gboolean vf_ledger_put_lease(VfLedger *ledger, const VfLease *lease, const char 
         bind(db->put, 14, lease->pause->by);
         bind(db->put, 15, lease->pause->reason);
     }
+    bind(db->put, 16, claim);
     ledger->generation = MAX(ledger->generation, lease->generation);
     return step(db, db->put, error);
 }
@@ -429,6 +447,7 @@ static gboolean read_lease(sqlite3_stmt *statement, VfLedgerRow *row)
 {
     const char *state = (const char *)sqlite3_column_text(statement, 6);
     const char *settings = (const char *)sqlite3_column_text(statement, 11);
+    const char *claim = (const char *)sqlite3_column_text(statement, 15);
 
     row->domain = (const char *)sqlite3_column_text(statement, 5);
     row->reserved = sqlite3_column_int(statement, 7) != 0;
@@ -439,7 +458,9 @@ static gboolean read_lease(sqlite3_stmt *statement, VfLedgerRow *row)
     row->paused_by = (const char *)sqlite3_column_text(statement, 13);
     row->paused_reason = (const char *)sqlite3_column_text(statement, 14);
     return row->domain != NULL && state != NULL && settings != NULL &&
-           vf_lease_state_parse(state, &row->state) && settings_from_text(&row->settings, settings);
+           vf_lease_state_parse(state, &row->state) &&
+           settings_from_text(&row->settings, settings) &&
+           settings_from_text(&row->claim, claim != NULL ? claim : settings);
 }
 
 static gboolean each_row(Database *db, const char *sql,
@@ -456,11 +477,13 @@ static gboolean each_row(Database *db, const char *sql,
         VfLedgerRow row = {0};
 
         vf_settings_init(&row.settings);
+        vf_settings_init(&row.claim);
         if (read_function(statement, &row) && (read == NULL || read(statement, &row)))
             visit(&row, data);
         else
             (*skipped)++;
         vf_settings_clear(&row.settings);
+        vf_settings_clear(&row.claim);
     }
     if (code != SQLITE_DONE)
         fail(db, error);
@@ -471,11 +494,11 @@ static gboolean each_row(Database *db, const char *sql,
 gboolean vf_ledger_each_lease(VfLedger *ledger, VfLedgerVisit visit, gpointer data, guint *skipped,
                               GError **error)
 {
-    return each_row(
-        &ledger->leases,
-        "SELECT uuid, device, pool, pf, idx, domain, state, reserved, attach,"
-        " generation, since, settings, paused_since, paused_by, paused_reason FROM lease",
-        read_lease, visit, data, skipped, error);
+    return each_row(&ledger->leases,
+                    "SELECT uuid, device, pool, pf, idx, domain, state, reserved, attach,"
+                    " generation, since, settings, paused_since, paused_by, paused_reason,"
+                    " claim FROM lease",
+                    read_lease, visit, data, skipped, error);
 }
 
 gboolean vf_ledger_each_pointer(VfLedger *ledger, VfLedgerVisit visit, gpointer data,

@@ -38,7 +38,7 @@ typedef struct {
     gboolean reserved, attach;
     guint64 generation;
     gint64 since;
-    VfSettings settings; // of a lease
+    VfSettings settings, claim; // of a lease
     gint64 paused_since;
     const char *paused_by, *paused_reason; // both NULL: it is not paused
 } VfLedgerRow;

@@ -155,8 +155,7 @@ static Decision decide_wish(VfDaemon *daemon, const VfDomain *domain, VfWish *wi
     g_free(lease->domain);
     lease->domain = g_strdup(domain->name);
     lease->attach = !wish->rendered;
-    vf_settings_clear(&lease->settings);
-    vf_settings_merge(&lease->settings, &wish->settings, &wish->settings);
+    vf_daemon_set_claim(daemon, lease, &wish->claim);
     if (vf_daemon_keep(daemon, lease, VF_LEASE_PREPARING, error))
         return DECIDED;
     return REFUSED;

@@ -147,7 +147,7 @@ static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GErro
     lease->reserved = TRUE;
     if (lease->domain == NULL) {
         lease->domain = g_strdup(name);
-        vf_settings_merge(&lease->settings, &p->config->settings, &p->config->settings);
+        vf_daemon_set_claim(daemon, lease, NULL);
     }
     if (!vf_daemon_keep(daemon, lease, *created ? VF_LEASE_RESERVED : lease->state, error))
         return NULL;

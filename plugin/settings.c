@@ -248,6 +248,18 @@ void vf_settings_merge(VfSettings *out, const VfSettings *base, const VfSettings
     *out = merged;
 }
 
+gboolean vf_settings_equal(const VfSettings *a, const VfSettings *b)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(table); i++) {
+        g_autofree char *x = vf_settings_get(a, table[i].key),
+                        *y = vf_settings_get(b, table[i].key);
+
+        if (g_strcmp0(x, y) != 0)
+            return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean vf_settings_check(const VfSettings *settings, GError **error)
 {
     if (settings->qos > 0 && settings->vlan <= 0) {

@@ -52,6 +52,8 @@ char *vf_settings_get(const VfSettings *settings, const char *key);
 // *out held before is overwritten, not freed.
 void vf_settings_merge(VfSettings *out, const VfSettings *base, const VfSettings *over);
 
+gboolean vf_settings_equal(const VfSettings *a, const VfSettings *b);
+
 // Checks what only makes sense together, so after the merge: qos needs a vlan, min-rate must not
 // exceed max-rate. VF_ERROR_INPUT.
 gboolean vf_settings_check(const VfSettings *settings, GError **error);

@@ -15,7 +15,7 @@ static void wish_clear(gpointer data)
 
     g_free(wish->device);
     g_free(wish->pool);
-    vf_settings_clear(&wish->settings);
+    vf_settings_clear(&wish->claim);
 }
 
 gboolean vf_wishes_has_uuid(const VfDomain *domain, GError **error)
@@ -65,7 +65,7 @@ static gboolean wish_of_claim(VfDaemon *daemon, const VfDomain *domain, const Vf
     wish->pool = g_strdup(claim->pool);
     wish->wanted = VF_NO_SLOT;
     wish->rendered = hostdev != NULL;
-    vf_settings_merge(&wish->settings, &pool->config->settings, &claim->settings);
+    vf_settings_merge(&wish->claim, &claim->settings, &claim->settings);
     if (hostdev == NULL)
         return TRUE;
     wish->address = hostdev->address;
@@ -99,7 +99,7 @@ gboolean vf_wishes_find(VfDaemon *daemon, const VfDomain *domain, GArray *wishes
         VfWish wish = {0};
         gboolean ok;
 
-        vf_settings_init(&wish.settings);
+        vf_settings_init(&wish.claim);
         ok = wish_of_claim(daemon, domain, g_ptr_array_index(domain->claims, i), &wish, error);
         g_array_append_val(wishes, wish);
         if (!ok)
@@ -112,11 +112,9 @@ gboolean vf_wishes_find(VfDaemon *daemon, const VfDomain *domain, GArray *wishes
         if (hostdev->claim != NULL || !vf_inventory_find(daemon->inventory, &hostdev->address,
                                                          &wish.pool_number, &wish.wanted))
             continue;
-        const VfPoolConfig *config = vf_daemon_pool(daemon, wish.pool_number)->config;
         wish.device = vf_wish_plain_device(&hostdev->address);
-        wish.pool = g_strdup(config->name);
-        vf_settings_init(&wish.settings);
-        vf_settings_merge(&wish.settings, &config->settings, &wish.settings);
+        wish.pool = g_strdup(vf_daemon_pool(daemon, wish.pool_number)->config->name);
+        vf_settings_init(&wish.claim);
         g_array_append_val(wishes, wish);
     }
     return TRUE;

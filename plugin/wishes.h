@@ -18,7 +18,7 @@ typedef struct {
     gboolean rendered; // the XML names a function for it
     gboolean granted;  // by this call
     gboolean touched;  // its function was readied, or part of that
-    VfSettings settings;
+    VfSettings claim;  // its own settings
     VfPciAddr address; // that the XML names
 } VfWish;
 

@@ -179,8 +179,9 @@ void vf_work_release(VfDaemon *daemon, const VfLease *lease, VfWorkDone callback
 void vf_work_ready_slot(VfDaemon *daemon, guint pool, guint slot, VfWorkDone callback,
                         gpointer data)
 {
-    VfWork *work = work_new(daemon, pool, slot, &vf_daemon_pool(daemon, pool)->config->settings,
-                            callback, data);
+    const VfPciAddr *pf = &vf_daemon_slot(daemon, pool, slot)->pf->pci.address;
+    VfWork *work =
+        work_new(daemon, pool, slot, vf_daemon_profile(daemon, pool, pf), callback, data);
 
     work->run = vf_provision_prepare;
     work->provision->domain = g_strdup("");

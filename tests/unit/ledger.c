@@ -69,6 +69,7 @@ static VfLease make_lease(guint n)
     g_snprintf(devices[n % 64], sizeof(devices[0]), "net%u", n);
     lease.device = devices[n % 64];
     g_strlcpy(lease.uuid, UUID, sizeof(lease.uuid));
+    vf_settings_init(&lease.claim);
     vf_settings_init(&lease.settings);
     return lease;
 }
@@ -113,9 +114,12 @@ static void describe(const VfLedgerRow *row, gpointer data)
                                row->attach ? " attach" : "", row->generation, row->since);
     for (guint i = 0; row->domain != NULL && vf_settings_keys[i] != NULL; i++) {
         g_autofree char *value = vf_settings_get(&row->settings, vf_settings_keys[i]);
+        g_autofree char *claim = vf_settings_get(&row->claim, vf_settings_keys[i]);
 
         if (value != NULL)
             g_string_append_printf(data, " %s=%s", vf_settings_keys[i], value);
+        if (claim != NULL)
+            g_string_append_printf(data, " (%s=%s)", vf_settings_keys[i], claim);
     }
     if (row->paused_by != NULL)
         g_string_append_printf(data, " paused %" G_GINT64_FORMAT " by %s: %s", row->paused_since,
@@ -161,6 +165,7 @@ static void test_round_trip(Fixture *f, gconstpointer data)
     for (guint i = 0; i < G_N_ELEMENTS(pairs); i++)
         g_assert_true(vf_settings_set(&lease.settings, pairs[i][0], pairs[i][1], NULL));
     g_assert_null(vf_settings_keys[G_N_ELEMENTS(pairs)]);
+    lease.claim.vlan = 42;
     lease.state = VF_LEASE_RUNNING;
     lease.reserved = lease.attach = TRUE;
     g_assert_true(put(f, &lease, 3, &error));
@@ -168,7 +173,7 @@ static void test_round_trip(Fixture *f, gconstpointer data)
     open_boot(f, BOOT);
     g_assert_null(f->note);
     assert_leases(f, UUID " net7 web uplink 0000:3b:00.0#3 running reserved attach 7 1007"
-                          " mac=52:54:00:12:34:56 vlan=42 qos=3 trust=on spoofchk=off"
+                          " mac=52:54:00:12:34:56 vlan=42 (vlan=42) qos=3 trust=on spoofchk=off"
                           " link-state=enable min-rate=10 max-rate=1000 msix=9 queues=2"
                           " interrupts=3 qmax=16 program=/opt/a b=c\n");
     vf_settings_clear(&lease.settings);
@@ -397,17 +402,35 @@ static void test_other_schema(Fixture *f, gconstpointer data)
     g_assert_nonnull(strstr(f->note, "; it was moved to "));
 }
 
+// What of the settings a guest asked for is not known of leases that an earlier virtfn wrote.
+static void test_before_claims(Fixture *f, gconstpointer data)
+{
+    g_autofree char *path = file_of(f, "ledger.db");
+    VfLease lease = make_lease(4);
+
+    lease.settings.vlan = 42;
+    g_assert_true(put(f, &lease, 3, NULL));
+    commit(f);
+    g_clear_pointer(&f->ledger, vf_ledger_close);
+    execute(path, "ALTER TABLE lease DROP COLUMN claim");
+    open_boot(f, BOOT);
+    g_assert_null(f->note);
+    assert_leases(f, UUID " net4 web uplink 0000:3b:00.0#3 reserved 4 1004 vlan=42 (vlan=42)\n");
+    lease.claim.vlan = 7;
+    g_assert_true(put(f, &lease, 3, NULL));
+    commit(f);
+    open_boot(f, BOOT);
+    assert_leases(f, UUID " net4 web uplink 0000:3b:00.0#3 reserved 4 1004 vlan=42 (vlan=7)\n");
+}
+
 static void test_rows_without_sense(Fixture *f, gconstpointer data)
 {
-    static const char *const changes[] = {"pf = 'nowhere'",
-                                          "idx = -1",
-                                          "idx = 70000",
-                                          "state = 'asleep'",
-                                          "uuid = 'web'",
-                                          "settings = 'vlan'",
-                                          "settings = 'x=1\n'",
-                                          "settings = 'vlan=9999\n'",
-                                          "device = '012345678901234567890123456789012'"};
+    static const char *const changes[] = {
+        "pf = 'nowhere'",     "idx = -1",
+        "idx = 70000",        "state = 'asleep'",
+        "uuid = 'web'",       "settings = 'vlan'",
+        "settings = 'x=1\n'", "settings = 'vlan=9999\n'",
+        "claim = 'vlan'",     "device = '012345678901234567890123456789012'"};
     g_autofree char *path = file_of(f, "ledger.db");
     sqlite3 *db;
 
@@ -425,8 +448,8 @@ static void test_rows_without_sense(Fixture *f, gconstpointer data)
     }
     sqlite3_close(db);
     open_boot(f, BOOT);
-    assert_rows(f, vf_ledger_each_lease, UUID " net9 web uplink 0000:3b:00.0#9 reserved 9 1009\n",
-                G_N_ELEMENTS(changes));
+    assert_rows(f, vf_ledger_each_lease,
+                UUID " net10 web uplink 0000:3b:00.0#10 reserved 10 1010\n", G_N_ELEMENTS(changes));
 }
 
 // ---- failures
@@ -565,6 +588,7 @@ int main(int argc, char **argv)
     ADD("truncated", NULL, test_truncated);
     ADD("emptied", NULL, test_emptied);
     ADD("other-schema", NULL, test_other_schema);
+    ADD("before-claims", NULL, test_before_claims);
     ADD("rows-without-sense", NULL, test_rows_without_sense);
     ADD("two-leases-of-one-function", NULL, test_two_leases_of_one_function);
     ADD("no-run-directory", NULL, test_no_run_directory);
