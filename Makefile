@@ -66,6 +66,7 @@ LIB_SOURCES := \
 	plugin/adopt.c \
 	plugin/allocator.c \
 	plugin/attach.c \
+	plugin/choices.c \
 	plugin/config-dir.c \
 	plugin/config-pool.c \
 	plugin/config-scan.c \

@@ -14,7 +14,7 @@
 #define NOT_GIVEN G_MININT
 
 static int vfs = NOT_GIVEN;
-static char *bitstream;
+static char *profile, *bitstream;
 static gboolean allow_detach, dry_run, yes, cancel;
 
 typedef struct {
@@ -37,6 +37,44 @@ static void say(const char *text)
     printf("%s\n", clean);
 }
 
+// "a before -> after" of each thing that changes, "" when nothing does. Caller frees.
+static char *list_changes(const json_t *changes, const char *name)
+{
+    GString *list = g_string_new(NULL);
+    const json_t *change;
+    size_t i;
+
+    json_array_foreach(changes, i, change)
+    {
+        if (!json_equal(json_object_get(change, "before"), json_object_get(change, "after")))
+            g_string_append_printf(list, "%s%s %s -> %s", list->len > 0 ? ", " : "",
+                                   vf_cell_text(change, name), vf_cell_text(change, "before"),
+                                   vf_cell_text(change, "after"));
+    }
+    return g_string_free(list, FALSE);
+}
+
+static void print_outlook(const json_t *event)
+{
+    const char *pf = vf_cell_text(event, "pf");
+    g_autofree char *line = NULL;
+
+    if (json_is_false(json_object_get(event, "needed")))
+        line = g_strdup_printf("%s: nothing to change, nobody is paused", pf);
+    else if (json_is_integer(json_object_get(event, "last_outage_us")))
+        line = g_strdup_printf(
+            "%s: guests will be without their functions for about %" JSON_INTEGER_FORMAT
+            " ms, as last time",
+            pf, number(event, "last_outage_us") / 1000);
+    else
+        line =
+            g_strdup_printf("%s: how long guests will be without their functions is not known yet",
+                            pf);
+    if (json_is_false(json_object_get(event, "needed")) ||
+        json_array_size(json_object_get(event, "owners")) > 0)
+        say(line);
+}
+
 static void print_plan(const json_t *event)
 {
     const json_t *owners = json_object_get(event, "owners");
@@ -45,21 +83,29 @@ static void print_plan(const json_t *event)
                         " now; %zu functions in use",
                         vf_cell_text(event, "pf"), number(event, "to"), number(event, "from"),
                         json_array_size(owners));
+    g_autofree char *profiles = list_changes(json_object_get(event, "profiles"), "pool");
 
     say(head);
+    if (*profiles != '\0') {
+        g_autofree char *line = g_strconcat("  profile of pool ", profiles, NULL);
+
+        say(line);
+    }
     for (gsize i = 0; i < json_array_size(owners); i++) {
         const json_t *owner = json_array_get(owners, i);
+        g_autofree char *changes = list_changes(json_object_get(owner, "changes"), "setting");
         g_autofree char *line =
-            g_strdup_printf("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s%s", number(owner, "index"),
+            g_strdup_printf("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s%s%s%s", number(owner, "index"),
                             vf_cell_text(owner, "address"),
                             vf_cell_text(json_object_get(owner, "domain"), "name"),
-                            vf_cell_text(owner, "device"),
+                            vf_cell_text(owner, "device"), *changes != '\0' ? ": " : "", changes,
                             json_is_true(json_object_get(owner, "stays_paused"))
                                 ? ", paused by an operator and stays so"
                                 : "");
 
         say(line);
     }
+    print_outlook(event);
 }
 
 static void print_step(const VfCli *cli, const json_t *event)
@@ -105,7 +151,8 @@ static void show(const VfCli *cli, const json_t *event, gpointer data)
     Progress *progress = data;
     const char *kind = vf_cell_text(event, "event");
 
-    if (strcmp(kind, "plan") == 0)
+    // A daemon that does not say is taken to do something.
+    if (strcmp(kind, "plan") == 0 && !json_is_false(json_object_get(event, "needed")))
         progress->owners += json_array_size(json_object_get(event, "owners"));
     else if (strcmp(vf_cell_text(event, "what"), "detach") == 0)
         progress->detached++;
@@ -133,6 +180,11 @@ static json_t *new_body(const char *target, gboolean dry, GError **error)
     json_object_set_new(body, "dry_run", json_boolean(dry));
     if (allow_detach)
         json_object_set_new(body, "allow_detach", json_true());
+    if (profile != NULL && json_object_set_new(body, "profile", json_string(profile)) != 0) {
+        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such profile", profile);
+        json_decref(body);
+        return NULL;
+    }
     if (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error))
         return body;
     json_decref(body);
@@ -204,6 +256,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 
 static const GOptionEntry options[] = {
     {"vfs", 'n', 0, G_OPTION_ARG_INT, &vfs, "Number of VFs (default: as configured)", "N"},
+    {"profile", 'p', 0, G_OPTION_ARG_STRING, &profile,
+     "Profile of the pool's functions, from now on (default: as configured)", "NAME"},
     {"bitstream", 'b', 0, G_OPTION_ARG_FILENAME, &bitstream,
      "Load this file into the card while it has no functions", "FILE"},
     {"allow-detach", 0, 0, G_OPTION_ARG_NONE, &allow_detach,
@@ -221,7 +275,8 @@ const VfCommand vf_command_reconf = {
     .arguments = "POOL|PF",
     .summary = "change the VFs of a card under its guests",
     .details = "Guests are paused for it and go on with the functions they had. Without --vfs the\n"
-               "number is what the configuration says. --json prints one event a line.",
+               "number is what the configuration says, without --profile the profile is. --json\n"
+               "prints one event a line.",
     .options = options,
     .min_args = 1,
     .max_args = 1,

@@ -93,12 +93,16 @@ static void print_functions(const VfCli *cli, const json_t *first, const json_t 
         print_trouble(cli, VF_YELLOW, "      ", "paused ", pause);
 }
 
-static void print_pf(const VfCli *cli, const json_t *pf, const json_t *functions)
+static void print_pf(const VfCli *cli, const json_t *pool, const json_t *pf)
 {
+    const json_t *functions = json_object_get(pool, "functions");
     const char *address = vf_cell_text(pf, "address");
     const char *netdev = json_string_value(json_object_get(pf, "netdev"));
     const char *driver = json_string_value(json_object_get(pf, "driver"));
     const char *problem = json_string_value(json_object_get(pf, "problem"));
+    const char *configured = json_string_value(json_object_get(pool, "profile"));
+    const char *chosen =
+        json_string_value(json_object_get(json_object_get(pool, "chosen"), address));
     g_autofree char *line =
         g_strdup_printf("  %s%s%s, %s%s, %d of %d functions", address, netdev != NULL ? " " : "",
                         netdev != NULL ? netdev : "", driver != NULL ? "driver " : "no driver",
@@ -109,6 +113,14 @@ static void print_pf(const VfCli *cli, const json_t *pf, const json_t *functions
     size_t i;
 
     printf("%s\n", clean);
+    if (chosen != NULL) {
+        g_autofree char *text =
+            g_strdup_printf("    profile %s, as `virtfn reconf` was told; the configuration has %s",
+                            chosen, configured != NULL ? configured : "none");
+        g_autofree char *shown = vf_text_clean(text);
+
+        printf("%s\n", shown);
+    }
     if (problem != NULL)
         print_trouble(cli, VF_RED, "    ", "", problem);
     json_array_foreach(functions, i, function)
@@ -160,7 +172,7 @@ static void print_pool(const VfCli *cli, const json_t *pool)
     printf("\n");
     if (problem != NULL)
         print_trouble(cli, VF_RED, "  ", "", problem);
-    json_array_foreach(json_object_get(pool, "pfs"), i, pf) print_pf(cli, pf, functions);
+    json_array_foreach(json_object_get(pool, "pfs"), i, pf) print_pf(cli, pool, pf);
 }
 
 // Domains that wait for something or failed; the others are where their functions are shown.

@@ -277,6 +277,7 @@ void vf_pool_config_free(VfPoolConfig *pool)
     g_free(pool->name);
     g_free(pool->file);
     g_array_unref(pool->selectors);
+    g_free(pool->profile);
     vf_settings_clear(&pool->settings);
     g_free(pool->bitstream_program);
     g_free(pool);

@@ -272,7 +272,7 @@ static gboolean check_profiles(const Reader *reader, GError **error)
     return TRUE;
 }
 
-// Each pool gets a copy of the settings, so profiles are gone once the configuration is made.
+// Each pool has a copy of the settings, so that it can be looked at alone.
 static gboolean resolve_profile(const Reader *reader, VfPoolDraft *draft, GError **error)
 {
     const Profile *profile;
@@ -292,6 +292,7 @@ static gboolean resolve_profile(const Reader *reader, VfPoolDraft *draft, GError
     }
     vf_settings_init(&unset);
     vf_settings_merge(&draft->pool->settings, &profile->settings, &unset);
+    draft->pool->profile = g_strdup(draft->profile);
     return TRUE;
 }
 
@@ -347,6 +348,29 @@ static char *take_or(char **value, const char *fallback)
     return *value != NULL ? g_steal_pointer(value) : g_strdup(fallback);
 }
 
+static void settings_free(gpointer data)
+{
+    vf_settings_clear(data);
+    g_free(data);
+}
+
+static GHashTable *copy_profiles(const Reader *reader)
+{
+    GHashTable *profiles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, settings_free);
+    GHashTableIter iter;
+    gpointer name, value;
+
+    g_hash_table_iter_init(&iter, reader->profiles);
+    while (g_hash_table_iter_next(&iter, &name, &value)) {
+        const Profile *profile = value;
+        VfSettings *settings = g_new(VfSettings, 1);
+
+        vf_settings_merge(settings, &profile->settings, &profile->settings);
+        g_hash_table_insert(profiles, g_strdup(name), settings);
+    }
+    return profiles;
+}
+
 static VfConfig *finish(Reader *reader, GError **error)
 {
     VfConfig *config;
@@ -360,6 +384,7 @@ static VfConfig *finish(Reader *reader, GError **error)
 
         g_ptr_array_add(config->pools, g_steal_pointer(&draft->pool));
     }
+    config->profiles = copy_profiles(reader);
     config->uri = take_or(&reader->uri, DEFAULT_URI);
     config->use_group = take_or(&reader->use_group, DEFAULT_GROUP);
     config->read_group = take_or(&reader->read_group, DEFAULT_GROUP);
@@ -395,6 +420,7 @@ VfConfig *vf_config_load(const char *directory, GError **error)
 void vf_config_free(VfConfig *config)
 {
     g_ptr_array_unref(config->pools);
+    g_hash_table_unref(config->profiles);
     g_free(config->uri);
     g_free(config->use_group);
     g_free(config->read_group);

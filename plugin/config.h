@@ -49,6 +49,7 @@ typedef struct {
     int max;           // functions per PF when grown; equals count for static pools
     VfGrowth growth;
     VfSignal signal;
+    char *profile;       // its name, NULL = none
     VfSettings settings; // of its profile, resolved
     gboolean allow_default_route;
     gboolean keep_link;      // leave the PF's network link alone instead of bringing it up
@@ -56,10 +57,11 @@ typedef struct {
 } VfPoolConfig;
 
 typedef struct {
-    GPtrArray *pools; // of VfPoolConfig, in order of file name and line
-    char *uri;        // libvirt, default qemu:///system
-    char *use_group;  // members may lease and render; default "libvirt", absent group = nobody
-    char *read_group; // members may read; default "libvirt"
+    GPtrArray *pools;     // of VfPoolConfig, in order of file name and line
+    GHashTable *profiles; // name -> VfSettings, whether a pool uses it or not
+    char *uri;            // libvirt, default qemu:///system
+    char *use_group;      // members may lease and render; default "libvirt", absent group = nobody
+    char *read_group;     // members may read; default "libvirt"
 } VfConfig;
 
 // Reads every *.conf of the directory in order of name. A directory that does not exist is an

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "choices.h"
 #include "domains.h"
 #include "error.h"
 #include "io.h"
@@ -157,6 +158,7 @@ static void rebuild(VfDaemon *daemon)
     g_clear_pointer(&daemon->allocator, vf_allocator_free);
     daemon->allocator = vf_allocator_new();
     g_ptr_array_set_size(daemon->orphans, 0);
+    vf_choices_restore(daemon);
     for (guint p = 0; p < daemon->inventory->pools->len; p++) {
         const VfInvPool *pool = vf_daemon_pool(daemon, p);
 
@@ -212,13 +214,14 @@ static void log_problems(const VfDaemon *daemon)
 static gboolean commit_now(gpointer data);
 
 // Leases are written before the table that holds them goes; who waits for that is told.
-static void flush(VfDaemon *daemon)
+gboolean vf_daemon_flush(VfDaemon *daemon)
 {
     if (!vf_ledger_dirty(daemon->ledger))
-        return;
+        return TRUE;
     if (daemon->commit_source != 0)
         g_source_remove(daemon->commit_source);
     commit_now(daemon);
+    return daemon->storage_error == NULL;
 }
 
 gboolean vf_daemon_refresh(VfDaemon *daemon)
@@ -227,7 +230,7 @@ gboolean vf_daemon_refresh(VfDaemon *daemon)
     gboolean changed = !vf_inventory_same_slots(daemon->inventory, fresh);
 
     if (changed)
-        flush(daemon);
+        vf_daemon_flush(daemon);
     vf_inventory_free(daemon->inventory);
     daemon->inventory = fresh;
     if (changed) {
@@ -243,12 +246,13 @@ gboolean vf_daemon_refresh(VfDaemon *daemon)
 
 void vf_daemon_reload(VfDaemon *daemon)
 {
-    flush(daemon);
+    vf_daemon_flush(daemon);
     load_config(daemon);
     g_clear_pointer(&daemon->inventory, vf_inventory_free);
     daemon->inventory = vf_inventory_read(daemon->options.root, daemon->config);
     log_problems(daemon);
     rebuild(daemon);
+    vf_choices_settle(daemon);
 }
 
 static char *read_boot_id(const char *root)
@@ -268,6 +272,8 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->boot_id = read_boot_id(options->root);
     daemon->qmp_dir = g_build_filename(options->run_dir, "qmp", NULL);
     daemon->quarantine = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    daemon->choices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    daemon->outages = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->reconfs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     daemon->stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->orphans = g_ptr_array_new_with_free_func(orphan_free);
@@ -288,6 +294,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->inventory = vf_inventory_read(options->root, daemon->config);
     log_problems(daemon);
     rebuild(daemon);
+    vf_choices_settle(daemon);
     daemon->domains = vf_domains_new(daemon);
     daemon->settle = vf_settle_new(daemon);
     return daemon;
@@ -309,6 +316,8 @@ void vf_daemon_free(VfDaemon *daemon)
     g_clear_pointer(&daemon->config, vf_config_free);
     g_clear_pointer(&daemon->ledger, vf_ledger_close);
     g_hash_table_unref(daemon->quarantine);
+    g_hash_table_unref(daemon->choices);
+    g_hash_table_unref(daemon->outages);
     g_hash_table_unref(daemon->reconfs);
     g_hash_table_unref(daemon->stuck);
     g_ptr_array_unref(daemon->nodedevs);
@@ -398,7 +407,11 @@ gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GE
 
 const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const VfPciAddr *pf)
 {
-    return &vf_daemon_pool(daemon, pool)->config->settings;
+    const VfPoolConfig *config = vf_daemon_pool(daemon, pool)->config;
+    const char *chosen = vf_choice_find(daemon, config->name, pf);
+
+    return chosen != NULL ? g_hash_table_lookup(daemon->config->profiles, chosen)
+                          : &config->settings;
 }
 
 void vf_daemon_set_claim(const VfDaemon *daemon, VfLease *lease, const VfSettings *claim)

@@ -53,6 +53,8 @@ typedef struct {
     char *assignments_error; // the same for pointers
     guint64 generation;
     GHashTable *quarantine; // "PF#index" -> reason
+    GHashTable *choices;    // see choices.h
+    GHashTable *outages;    // PF -> gint64 *, microseconds: of its last reconf
     GHashTable *reconfs;    // PF -> gint *, which cancels the one that an operator asked for
     GHashTable *stuck;      // PF -> why its reconf could not be ended
     GPtrArray *nodedevs;    // of VfNodedev, as libvirt last told; may be empty
@@ -82,7 +84,8 @@ gboolean vf_daemon_refresh(VfDaemon *daemon);
 VfInvPool *vf_daemon_pool(const VfDaemon *daemon, guint number);
 const VfSlot *vf_daemon_slot(const VfDaemon *daemon, guint pool, guint slot);
 
-// What the functions of a pool on one of its PFs get before the claim's own settings.
+// What the functions of a pool on one of its PFs get before the claim's own settings: the profile
+// that was chosen, or that of the configuration.
 const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const VfPciAddr *pf);
 
 // Gives a lease what its domain asks for (NULL = nothing), and the settings that its function gets
@@ -111,6 +114,9 @@ void vf_daemon_unpoint(VfDaemon *daemon, const char *uuid, const char *device);
 // Calls back when every change made so far is durable, error NULL, or was undone, error set.
 typedef void (*VfCommitted)(const GError *error, gpointer data);
 void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer data);
+
+// Makes all changes durable at once. FALSE: they were undone, storage_error says why.
+gboolean vf_daemon_flush(VfDaemon *daemon);
 
 // Sets a function aside / puts it back. reason NULL = back.
 void vf_daemon_quarantine(VfDaemon *daemon, guint pool, guint slot, const char *reason);

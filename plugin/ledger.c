@@ -36,7 +36,9 @@ static const char leases_schema[] =
     " attach INTEGER NOT NULL, generation INTEGER NOT NULL, since INTEGER NOT NULL,"
     " settings TEXT NOT NULL, paused_since INTEGER, paused_by TEXT, paused_reason TEXT,"
     " claim TEXT,"
-    " PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;";
+    " PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS choice (pool TEXT NOT NULL, pf TEXT NOT NULL,"
+    " profile TEXT NOT NULL, configured TEXT NOT NULL, PRIMARY KEY (pool, pf)) WITHOUT ROWID;";
 static const char leases_put[] =
     "INSERT INTO lease (uuid, device, domain, pool, pf, idx, state, reserved, attach, generation,"
     " since, settings, paused_since, paused_by, paused_reason, claim) VALUES "
@@ -230,7 +232,7 @@ static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error
         return TRUE;
     char sql[256];
     sqlite3_snprintf(sizeof(sql), sql,
-                     "BEGIN; DELETE FROM lease; DELETE FROM boot;"
+                     "BEGIN; DELETE FROM lease; DELETE FROM choice; DELETE FROM boot;"
                      "INSERT INTO boot VALUES (%Q, 0); COMMIT;",
                      boot_id);
     return execute(db, sql, error);
@@ -506,6 +508,58 @@ gboolean vf_ledger_each_pointer(VfLedger *ledger, VfLedgerVisit visit, gpointer 
 {
     return each_row(&ledger->pointers, "SELECT uuid, device, pool, pf, idx FROM pointer", NULL,
                     visit, data, skipped, error);
+}
+
+// Rare, so the statement is not kept.
+gboolean vf_ledger_put_choice(VfLedger *ledger, const char *pool, const VfPciAddr *pf,
+                              const char *profile, const char *configured, GError **error)
+{
+    const char *sql = profile != NULL ? "REPLACE INTO choice VALUES (?1,?2,?3,?4)"
+                                      : "DELETE FROM choice WHERE pool = ?1 AND pf = ?2";
+    Database *db = &ledger->leases;
+    sqlite3_stmt *statement = NULL;
+    char address[VF_PCIADDR_BUFSIZE];
+    gboolean done;
+
+    if (!begin(db, error))
+        return FALSE;
+    if (sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL) != SQLITE_OK)
+        return fail_write(db, error);
+    bind(statement, 1, pool);
+    bind(statement, 2, vf_pciaddr_format(pf, address));
+    if (profile != NULL) {
+        bind(statement, 3, profile);
+        bind(statement, 4, configured);
+    }
+    done = step(db, statement, error);
+    sqlite3_finalize(statement);
+    return done;
+}
+
+gboolean vf_ledger_each_choice(VfLedger *ledger, VfLedgerChoiceVisit visit, gpointer data,
+                               GError **error)
+{
+    Database *db = &ledger->leases;
+    sqlite3_stmt *statement = NULL;
+    int code;
+
+    if (sqlite3_prepare_v2(db->handle, "SELECT pool, pf, profile, configured FROM choice", -1,
+                           &statement, NULL) != SQLITE_OK)
+        return fail(db, error);
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *text[4];
+        VfPciAddr pf;
+
+        for (int i = 0; i < 4; i++)
+            text[i] = (const char *)sqlite3_column_text(statement, i);
+        if (text[0] != NULL && text[1] != NULL && text[2] != NULL && text[3] != NULL &&
+            vf_pciaddr_parse(text[1], &pf))
+            visit(text[0], &pf, text[2], text[3], data);
+    }
+    if (code != SQLITE_DONE)
+        fail(db, error);
+    sqlite3_finalize(statement);
+    return code == SQLITE_DONE;
 }
 
 guint64 vf_ledger_generation(VfLedger *ledger)

@@ -60,6 +60,15 @@ gboolean vf_ledger_delete_pointers(VfLedger *ledger, const char *uuid, const cha
 gboolean vf_ledger_each_pointer(VfLedger *ledger, VfLedgerVisit visit, gpointer data,
                                 guint *skipped, GError **error);
 
+// Which profile an operator chose for a pool on a PF, when the pool's file said `configured` ("" =
+// none). profile NULL: as configured again. Gone with the boot, as leases are.
+gboolean vf_ledger_put_choice(VfLedger *ledger, const char *pool, const VfPciAddr *pf,
+                              const char *profile, const char *configured, GError **error);
+typedef void (*VfLedgerChoiceVisit)(const char *pool, const VfPciAddr *pf, const char *profile,
+                                    const char *configured, gpointer data);
+gboolean vf_ledger_each_choice(VfLedger *ledger, VfLedgerChoiceVisit visit, gpointer data,
+                               GError **error);
+
 // Highest generation of any lease of this boot, 0 when there was none.
 guint64 vf_ledger_generation(VfLedger *ledger);
 

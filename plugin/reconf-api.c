@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "choices.h"
 #include "domains.h"
 #include "error.h"
 #include "jsontext.h"
@@ -23,9 +24,11 @@
 typedef struct {
     VfDaemon *daemon;
     VfStream *stream;
-    GArray *pfs; // of VfPciAddr, in order
-    guint next;  // of them
-    int count;   // VFs wanted, VF_UNSET = as configured
+    GArray *pfs;   // of VfPciAddr, in order
+    guint next;    // of them
+    int count;     // VFs wanted, VF_UNSET = as configured
+    char *pool;    // whose functions get another profile; NULL = those of all pools on the PFs
+    char *profile; // its name, NULL = as configured
     char *bitstream;
     gboolean dry_run, allow_detach, failed;
     gboolean entered; // see settle.h
@@ -86,22 +89,69 @@ static void tell(VfReconfStep step, const char *what, const char *owner, gpointe
     g_source_unref(source);
 }
 
+// TRUE when a pool has functions on the PF at work.
+static gboolean is_on_pf(const Order *order, const VfInvPool *pool)
+{
+    return g_ptr_array_find(pool->pfs, vf_inventory_pf(order->daemon->inventory, &order->pf), NULL);
+}
+
+static void append_profiles(GString *event, const Order *order)
+{
+    const VfDaemon *daemon = order->daemon;
+
+    for (guint number = 0; number < daemon->inventory->pools->len; number++) {
+        const VfInvPool *pool = vf_daemon_pool(daemon, number);
+        const char *before = vf_choice_name(daemon, number, &order->pf), *after = before;
+
+        if (!is_on_pf(order, pool))
+            continue;
+        if (order->pool == NULL || strcmp(order->pool, pool->config->name) == 0)
+            after = order->profile != NULL ? order->profile : pool->config->profile;
+        vf_json_next(event);
+        vf_json_append(event, "{'pool':%s,'before':%s,'after':%s}", pool->config->name, before,
+                       after);
+    }
+}
+
+static void append_changes(GString *event, const VfReconfOwner *owner)
+{
+    for (guint i = 0; vf_settings_keys[i] != NULL; i++) {
+        g_autofree char *before = vf_settings_get(&owner->before, vf_settings_keys[i]);
+        g_autofree char *after = vf_settings_get(&owner->after, vf_settings_keys[i]);
+
+        if (g_strcmp0(before, after) == 0)
+            continue;
+        vf_json_next(event);
+        vf_json_append(event, "{'setting':%s,'before':%s,'after':%s}", vf_settings_keys[i], before,
+                       after);
+    }
+}
+
 static void emit_plan(Order *order)
 {
     const VfReconf *reconf = order->reconf;
+    gint64 outage = vf_reconf_last_outage(order->daemon, &order->pf);
     GString *event = g_string_new(NULL);
 
-    vf_json_append(event, "{'event':'plan','pf':%a,'from':%i,'to':%i,'owners':[", &order->pf,
-                   reconf->from, reconf->to);
+    vf_json_append(event, "{'event':'plan','pf':%a,'from':%i,'to':%i,'needed':%b,", &order->pf,
+                   reconf->from, reconf->to, vf_reconf_is_needed(reconf));
+    if (outage > 0)
+        vf_json_append(event, "'last_outage_us':%I,'profiles':[", outage);
+    else
+        vf_json_append(event, "'last_outage_us':null,'profiles':[");
+    append_profiles(event, order);
+    vf_json_append(event, "],'owners':[");
     for (guint i = 0; i < reconf->owners->len; i++) {
         const VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
 
         vf_json_next(event);
         vf_json_append(event,
                        "{'domain':{'uuid':%s,'name':%s},'device':%s,'index':%i,'address':%a,"
-                       "'stays_paused':%b}",
+                       "'stays_paused':%b,'changes':[",
                        owner->uuid, owner->domain, owner->device, owner->index, &owner->address,
                        owner->stays_paused);
+        append_changes(event, owner);
+        vf_json_append(event, "]}");
     }
     vf_json_append(event, "]}");
     emit(order, event);
@@ -155,10 +205,48 @@ static gboolean check_leases(const Order *order, guint count, GError **error)
     return TRUE;
 }
 
+// The pool that was named, or else the first on the PF; NULL: it is gone.
+static const VfInvPool *pool_of(const Order *order)
+{
+    const VfPoolConfig *first = vf_reconf_pool(order->daemon, &order->pf);
+    const char *name = order->pool != NULL ? order->pool : first != NULL ? first->name : "";
+    guint number;
+    const VfInvPool *pool = vf_inventory_pool(order->daemon->inventory, name, &number);
+
+    return pool != NULL && is_on_pf(order, pool) ? pool : NULL;
+}
+
+// A profile is chosen for a pool; a PF says which one only when it has one.
+static gboolean check_profile(const Order *order, GError **error)
+{
+    const VfDaemon *daemon = order->daemon;
+    char address[VF_PCIADDR_BUFSIZE];
+    guint pools = 0;
+
+    if (order->profile == NULL)
+        return TRUE;
+    if (!g_hash_table_contains(daemon->config->profiles, order->profile)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
+                    "profile '%.40s': there is no such profile" VF_REMEDY
+                    "describe it as a group [profile NAME] in %s, then reload virtfnd",
+                    order->profile, daemon->options.config_dir);
+        return FALSE;
+    }
+    for (guint i = 0; i < daemon->inventory->pools->len; i++)
+        pools += is_on_pf(order, vf_daemon_pool(daemon, i));
+    if (pools == 1 || order->pool != NULL)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                "%s: %u pools have functions on it" VF_REMEDY
+                "name the pool that is to have profile '%s'",
+                vf_pciaddr_format(&order->pf, address), pools, order->profile);
+    return FALSE;
+}
+
 static gboolean check(const Order *order, guint count, GError **error)
 {
     const VfInvPf *pf = vf_inventory_pf(order->daemon->inventory, &order->pf);
-    const VfPoolConfig *pool = vf_reconf_pool(order->daemon, &order->pf);
+    const VfInvPool *pool = pool_of(order);
     char address[VF_PCIADDR_BUFSIZE];
 
     vf_pciaddr_format(&order->pf, address);
@@ -173,14 +261,28 @@ static gboolean check(const Order *order, guint count, GError **error)
                     pf->pci.cap.total_vfs);
         return FALSE;
     }
-    if (order->bitstream != NULL && pool->bitstream_program == NULL) {
+    if (order->bitstream != NULL && pool->config->bitstream_program == NULL) {
         g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
                     "pool '%s': it has no bitstream-program" VF_REMEDY
                     "name the program that flashes this card in the pool's file",
-                    pool->name);
+                    pool->config->name);
         return FALSE;
     }
-    return check_leases(order, count, error);
+    return check_profile(order, error) && check_leases(order, count, error);
+}
+
+// What does not go together is found before anybody is paused; what the card cannot do is not.
+static gboolean check_settings(const VfReconf *reconf, GError **error)
+{
+    for (guint i = 0; i < reconf->owners->len; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
+
+        if (vf_settings_check(&owner->after, error))
+            continue;
+        g_prefix_error(error, "domain '%s', device '%s': ", owner->domain, owner->device);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static void order_begin(gpointer data)
@@ -194,12 +296,15 @@ static void order_begin(gpointer data)
         return;
     if (!order->dry_run && !(order->entered = vf_settle_enter(daemon, &order->error)))
         return;
+    const VfInvPool *pool = pool_of(order);
     order->reconf = vf_reconf_plan(daemon, &order->pf, count, NULL);
+    vf_reconf_plan_profile(daemon, order->reconf, order->pool != NULL ? pool : NULL,
+                           order->profile);
+    if (!check_settings(order->reconf, &order->error))
+        return;
     if (order->bitstream != NULL) {
-        const VfPoolConfig *pool = vf_reconf_pool(daemon, &order->pf);
-
-        order->reconf->pool = g_strdup(pool->name);
-        order->reconf->program = g_strdup(pool->bitstream_program);
+        order->reconf->pool = g_strdup(pool->config->name);
+        order->reconf->program = g_strdup(pool->config->bitstream_program);
         order->reconf->bitstream = g_strdup(order->bitstream);
     }
     order->reconf->allow_detach = order->allow_detach && order->replug == NULL;
@@ -235,13 +340,13 @@ static void order_run(gpointer data)
     VfReconfHost host = vf_reconf_host(&order->daemon->options, &journals);
 
     if (order->error != NULL ||
-        !vf_reconf_is_over(order->daemon->options.run_dir, &order->pf, &order->error))
+        !vf_reconf_is_over(order->daemon->options.run_dir, &order->pf, &order->error) ||
+        !vf_reconf_is_needed(reconf))
         return;
     host.tell = tell;
     host.data = order;
     host.cancelled = &order->cancelled;
-    if (!order->dry_run && reconf->from == reconf->to && reconf->bitstream == NULL)
-        return;
+    host.keep_done = TRUE;
     if (first && (order->dry_run || order->allow_detach)) {
         if (!vf_reconf_look(reconf, &host, &order->error))
             return;
@@ -262,10 +367,18 @@ static void leave(Order *order)
     order->entered = FALSE;
 }
 
+// In the lane still, so that who comes next finds it written down.
+static void write_down(Order *order)
+{
+    if (order->error == NULL && !order->dry_run)
+        vf_reconf_end(order->daemon, order->reconf, &order->error);
+}
+
 static void end_pf(Order *order)
 {
     char pf[VF_PCIADDR_BUFSIZE];
 
+    vf_reconf_note_outage(order->daemon, &order->pf, order->times.outage);
     if (order->error != NULL)
         emit_problem(order);
     else if (order->times.outage > 0 || order->times.steps[VF_RECONF_STEP_CREATE] > 0)
@@ -301,6 +414,7 @@ static void second_done(gpointer data)
 {
     Order *order = data;
 
+    write_down(order);
     leave(order);
     // A reconf that got stuck has not made their functions ready: they follow when it has ended.
     if (vf_reconf_is_over(order->daemon->options.run_dir, &order->pf, NULL))
@@ -327,11 +441,22 @@ static void order_done(gpointer data)
 {
     Order *order = data;
 
+    if (order->replug == NULL)
+        write_down(order);
     leave(order);
     if (order->replug != NULL && !order->dry_run && order->error == NULL)
         vf_replug_out(order->replug, told_replug, all_out, order);
     else
         end_pf(order);
+}
+
+static void order_free(Order *order)
+{
+    g_array_unref(order->pfs);
+    g_free(order->pool);
+    g_free(order->profile);
+    g_free(order->bitstream);
+    g_free(order);
 }
 
 static void finish(Order *order)
@@ -343,9 +468,7 @@ static void finish(Order *order)
     vf_json_append(event, "{'event':'done','ok':%b}", !order->failed);
     emit(order, event);
     vf_stream_end(order->stream);
-    g_array_unref(order->pfs);
-    g_free(order->bitstream);
-    g_free(order);
+    order_free(order);
 }
 
 // A PF that failed ends the order: the others are as they were.
@@ -367,8 +490,10 @@ static void next_pf(Order *order)
 // ---- the request
 
 // A pool's name, or a PF's address or network interface.
-static gboolean find_pfs(VfDaemon *daemon, const char *target, GArray *pfs, GError **error)
+static gboolean find_pfs(Order *order, const char *target, GError **error)
 {
+    const VfDaemon *daemon = order->daemon;
+    GArray *pfs = order->pfs;
     guint number;
     const VfInvPool *pool = vf_inventory_pool(daemon->inventory, target, &number);
     VfPciAddr address = {0};
@@ -382,6 +507,8 @@ static gboolean find_pfs(VfDaemon *daemon, const char *target, GArray *pfs, GErr
                                g_strcmp0(target, pf->netdev) == 0)
             g_array_append_val(pfs, pf->pci.address);
     }
+    if (pool != NULL)
+        order->pool = g_strdup(pool->config->name);
     if (pfs->len > 0)
         return TRUE;
     g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
@@ -408,14 +535,14 @@ static gboolean check_idle(const Order *order, GError **error)
 
 static gboolean read_request(Order *order, json_t *json, GError **error)
 {
-    const char *target, *bitstream = NULL;
+    const char *target, *profile = NULL, *bitstream = NULL;
     int dry_run = FALSE, allow_detach = FALSE;
     json_error_t where;
 
     order->count = VF_UNSET;
-    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s?i, s?s, s?b, s?b}", "target", &target,
-                       "vfs", &order->count, "bitstream", &bitstream, "dry_run", &dry_run,
-                       "allow_detach", &allow_detach) != 0) {
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s?i, s?s, s?s, s?b, s?b}", "target",
+                       &target, "vfs", &order->count, "profile", &profile, "bitstream", &bitstream,
+                       "dry_run", &dry_run, "allow_detach", &allow_detach) != 0) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "reconf: %s", where.text);
         return FALSE;
     }
@@ -434,8 +561,9 @@ static gboolean read_request(Order *order, json_t *json, GError **error)
     }
     order->dry_run = dry_run;
     order->allow_detach = allow_detach;
+    order->profile = g_strdup(profile);
     order->bitstream = g_strdup(bitstream);
-    return find_pfs(order->daemon, target, order->pfs, error) && check_idle(order, error);
+    return find_pfs(order, target, error) && check_idle(order, error);
 }
 
 void vf_route_reconf(VfRequest *request, gpointer data)
@@ -450,9 +578,7 @@ void vf_route_reconf(VfRequest *request, gpointer data)
         vf_domains_resync(data);
     if (json == NULL || !read_request(order, json, &error)) {
         vf_request_reply_error(request, error);
-        g_array_unref(order->pfs);
-        g_free(order->bitstream);
-        g_free(order);
+        order_free(order);
     } else {
         order->stream = vf_request_stream(request, "application/x-ndjson");
         next_pf(order);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "choices.h"
 #include "domains.h"
 #include "error.h"
 #include "log.h"
@@ -86,11 +87,14 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
     VfReconf *reconf = vf_reconf_new(pf, vf_sriov_count(daemon->options.root, pf), count);
     g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
     const VfPoolConfig *pool = vf_reconf_pool(daemon, pf);
+    guint number;
 
     reconf->signal = vf_reconf_signal(daemon, pf);
-    if (pool != NULL) {
-        vf_settings_merge(&reconf->before, &pool->settings, &pool->settings);
-        vf_settings_merge(&reconf->after, &pool->settings, &pool->settings);
+    if (pool != NULL && vf_inventory_pool(daemon->inventory, pool->name, &number) != NULL) {
+        const VfSettings *profile = vf_daemon_profile(daemon, number, pf);
+
+        vf_settings_merge(&reconf->before, profile, profile);
+        vf_settings_merge(&reconf->after, profile, profile);
     }
     for (guint i = 0; i < leases->len; i++) {
         const VfLease *lease = g_ptr_array_index(leases, i);
@@ -103,6 +107,126 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
         vf_reconf_add_lease(daemon, reconf, lease);
     }
     return reconf;
+}
+
+// ---- another profile
+
+static void replace(VfSettings *settings, const VfSettings *profile, const VfSettings *claim)
+{
+    VfSettings merged;
+
+    vf_settings_merge(&merged, profile, claim);
+    vf_settings_clear(settings);
+    *settings = merged;
+}
+
+static VfReconfOwner *find_owner(const VfReconf *reconf, const VfLease *lease)
+{
+    for (guint i = 0; i < reconf->owners->len; i++) {
+        VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
+
+        if (strcmp(owner->uuid, lease->uuid) == 0 && strcmp(owner->device, lease->device) == 0)
+            return owner;
+    }
+    return NULL;
+}
+
+// The note: a line "POOL=PROFILE" for each pool, without PROFILE when it is as configured.
+void vf_reconf_plan_profile(const VfDaemon *daemon, VfReconf *reconf, const VfInvPool *only,
+                            const char *profile)
+{
+    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, &reconf->pf);
+    const VfPoolConfig *first = vf_reconf_pool(daemon, &reconf->pf);
+    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
+    GString *note = g_string_new(NULL);
+
+    for (guint number = 0; number < daemon->inventory->pools->len; number++) {
+        const VfInvPool *pool = vf_daemon_pool(daemon, number);
+        const VfSettings *settings = profile != NULL
+                                         ? g_hash_table_lookup(daemon->config->profiles, profile)
+                                         : &pool->config->settings;
+
+        if (!g_ptr_array_find(pool->pfs, pf, NULL) || (only != NULL && only != pool))
+            continue;
+        g_string_append_printf(note, "%s=%s\n", pool->config->name, profile != NULL ? profile : "");
+        if (pool->config == first)
+            replace(&reconf->after, settings, settings);
+        for (guint i = 0; i < leases->len; i++) {
+            const VfLease *lease = g_ptr_array_index(leases, i);
+            VfReconfOwner *owner = lease->pool == number ? find_owner(reconf, lease) : NULL;
+
+            if (owner != NULL)
+                replace(&owner->after, settings, &lease->claim);
+        }
+    }
+    g_free(reconf->note);
+    reconf->note = g_string_free(note, FALSE);
+}
+
+gboolean vf_reconf_is_needed(const VfReconf *reconf)
+{
+    gboolean same = reconf->from == reconf->to && reconf->bitstream == NULL &&
+                    vf_settings_equal(&reconf->before, &reconf->after);
+
+    for (guint i = 0; same && i < reconf->owners->len; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
+
+        same = vf_settings_equal(&owner->before, &owner->after);
+    }
+    return !same;
+}
+
+static void settle_choices(VfDaemon *daemon, const VfReconf *reconf)
+{
+    g_auto(GStrv) lines = g_strsplit(reconf->note != NULL ? reconf->note : "", "\n", -1);
+    guint number;
+
+    for (guint i = 0; lines[i] != NULL && *lines[i] != '\0'; i++) {
+        char *profile = strchr(lines[i], '=');
+
+        if (profile == NULL)
+            continue;
+        *profile++ = '\0';
+        // Neither need be there any more when the journal is that of a daemon that was killed.
+        if (vf_inventory_pool(daemon->inventory, lines[i], &number) == NULL)
+            continue;
+        if (*profile == '\0')
+            vf_choice_set(daemon, number, &reconf->pf, NULL);
+        else if (g_hash_table_contains(daemon->config->profiles, profile))
+            vf_choice_set(daemon, number, &reconf->pf, profile);
+    }
+}
+
+static gboolean settle(VfDaemon *daemon, const VfReconf *reconf)
+{
+    for (guint i = 0; i < reconf->owners->len; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
+        VfLease *lease = vf_allocator_find(daemon->allocator, owner->uuid, owner->device);
+
+        if (lease == NULL || vf_settings_equal(&lease->settings, &owner->after))
+            continue;
+        replace(&lease->settings, &owner->after, &owner->after);
+        vf_daemon_keep(daemon, lease, lease->state, NULL);
+    }
+    settle_choices(daemon, reconf);
+    return vf_daemon_flush(daemon);
+}
+
+gint64 vf_reconf_last_outage(const VfDaemon *daemon, const VfPciAddr *pf)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+    const gint64 *outage = g_hash_table_lookup(daemon->outages, vf_pciaddr_format(pf, address));
+
+    return outage != NULL ? *outage : 0;
+}
+
+void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+
+    if (outage > 0)
+        g_hash_table_replace(daemon->outages, g_strdup(vf_pciaddr_format(pf, address)),
+                             g_memdup2(&outage, sizeof(outage)));
 }
 
 // ---- running
@@ -166,6 +290,7 @@ gboolean vf_reconf_is_over(const char *run_dir, const VfPciAddr *pf, GError **er
 typedef struct {
     VfDaemon *daemon;
     VfPciAddr pf;
+    VfReconf *done; // in the new configuration
     GError *error;
 } Recovery;
 
@@ -180,8 +305,31 @@ static void recovery_run(gpointer data)
     if (reconf == NULL)
         return;
     host.pause_ms = host.resume_ms = RECOVER_MS;
-    if (vf_reconf_recover(reconf, &host, &cause) == VF_RECONF_STUCK)
+    host.keep_done = TRUE;
+    switch (vf_reconf_recover(reconf, &host, &cause)) {
+    case VF_RECONF_DONE:
+        recovery->done = g_steal_pointer(&reconf);
+        break;
+    case VF_RECONF_UNDONE:
+        break;
+    case VF_RECONF_STUCK:
         recovery->error = g_steal_pointer(&cause);
+        break;
+    }
+}
+
+gboolean vf_reconf_end(VfDaemon *daemon, const VfReconf *reconf, GError **error)
+{
+    g_autofree char *journals = journals_of(daemon->options.run_dir);
+    char address[VF_PCIADDR_BUFSIZE];
+
+    if (settle(daemon, reconf))
+        return !vf_reconf_has_journal(journals, &reconf->pf) ||
+               vf_reconf_forget(reconf, journals, error);
+    g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL,
+                "%s: it is done, but cannot be written down: %s",
+                vf_pciaddr_format(&reconf->pf, address), daemon->storage_error);
+    return FALSE;
 }
 
 static void recovery_done(gpointer data)
@@ -191,6 +339,8 @@ static void recovery_done(gpointer data)
     char pf[VF_PCIADDR_BUFSIZE];
 
     vf_pciaddr_format(&recovery->pf, pf);
+    if (recovery->done != NULL)
+        vf_reconf_end(daemon, recovery->done, &recovery->error);
     if (recovery->error != NULL) {
         vf_log(G_LOG_LEVEL_WARNING, NULL, pf, "%s: %s", pf, recovery->error->message);
         g_hash_table_replace(daemon->stuck, g_strdup(pf), g_strdup(recovery->error->message));
@@ -201,6 +351,7 @@ static void recovery_done(gpointer data)
     vf_daemon_refresh(daemon);
     vf_domains_resync(daemon); // attaches again what was detached for it
     g_clear_error(&recovery->error);
+    g_clear_pointer(&recovery->done, vf_reconf_free);
     g_free(recovery);
 }
 

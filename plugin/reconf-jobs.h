@@ -24,6 +24,21 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
 
 // Adds a lease's function as it is now, with the same settings before and after.
 void vf_reconf_add_lease(const VfDaemon *daemon, VfReconf *reconf, const VfLease *lease);
+// The same, and its functions get `profile` of the configuration, NULL = the configured one, under
+// what their guests ask for: those of `pool`, or all with NULL. It is in the plan's note.
+void vf_reconf_plan_profile(const VfDaemon *daemon, VfReconf *reconf, const VfInvPool *pool,
+                            const char *profile);
+
+// FALSE when the PF has what the plan says.
+gboolean vf_reconf_is_needed(const VfReconf *reconf);
+
+// The end of a plan that was done with keep_done: what it gave to whom is written down, durably,
+// and its journal goes. VF_ERROR_INTERNAL: it could not be, and the journal stays, to be recovered.
+gboolean vf_reconf_end(VfDaemon *daemon, const VfReconf *reconf, GError **error);
+
+// Microseconds that a reconf of the PF took its functions away for the last time, 0 = not known.
+gint64 vf_reconf_last_outage(const VfDaemon *daemon, const VfPciAddr *pf);
+void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage);
 
 // Within the ten seconds that a hook waits, numvfs included.
 #define VF_RECONF_PAUSE_MS 4000

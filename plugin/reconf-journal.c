@@ -64,6 +64,7 @@ void vf_reconf_free(VfReconf *reconf)
     g_free(reconf->program);
     g_free(reconf->bitstream);
     g_free(reconf->autoprobe);
+    g_free(reconf->note);
     g_free(reconf);
 }
 
@@ -115,14 +116,14 @@ static char *reconf_text(const VfReconf *reconf)
 
     for (guint i = 0; i < reconf->owners->len; i++)
         json_array_append_new(owners, owner_json(g_ptr_array_index(reconf->owners, i)));
-    json =
-        json_pack("{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:s*, s:s*, s:s*, s:s*, s:s, s:I, s:o}",
-                  "version", VERSION, "pf", vf_pciaddr_format(&reconf->pf, address), "phase",
-                  phases[reconf->phase], "from", reconf->from, "to", reconf->to, "before",
-                  settings_json(&reconf->before), "after", settings_json(&reconf->after), "pool",
-                  reconf->pool, "program", reconf->program, "bitstream", reconf->bitstream,
-                  "autoprobe", reconf->autoprobe, "signal", vf_resume_signal_words[reconf->signal],
-                  "since", (json_int_t)reconf->since, "owners", owners);
+    json = json_pack(
+        "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:I, s:o}",
+        "version", VERSION, "pf", vf_pciaddr_format(&reconf->pf, address), "phase",
+        phases[reconf->phase], "from", reconf->from, "to", reconf->to, "before",
+        settings_json(&reconf->before), "after", settings_json(&reconf->after), "pool",
+        reconf->pool, "program", reconf->program, "bitstream", reconf->bitstream, "autoprobe",
+        reconf->autoprobe, "note", reconf->note, "signal", vf_resume_signal_words[reconf->signal],
+        "since", (json_int_t)reconf->since, "owners", owners);
     char *text = json_dumps(json, JSON_INDENT(1));
     json_decref(json);
     return text;
@@ -240,7 +241,7 @@ static gboolean read_word(const char *const *words, const char *word, guint *val
 static VfReconf *read_reconf(json_t *json, const VfPciAddr *pf)
 {
     const char *address, *phase, *pool = NULL, *program = NULL, *bitstream = NULL;
-    const char *autoprobe = NULL, *signal;
+    const char *autoprobe = NULL, *note = NULL, *signal;
     int version, from, to;
     json_int_t since;
     json_t *owners, *before, *after;
@@ -248,11 +249,11 @@ static VfReconf *read_reconf(json_t *json, const VfPciAddr *pf)
     VfPciAddr read;
 
     if (json_unpack(json,
-                    "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s?s, s?s, s?s, s?s, s:s, s:I, s:o !}",
+                    "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s?s, s?s, s?s, s?s, s?s, s:s, s:I, s:o !}",
                     "version", &version, "pf", &address, "phase", &phase, "from", &from, "to", &to,
                     "before", &before, "after", &after, "pool", &pool, "program", &program,
-                    "bitstream", &bitstream, "autoprobe", &autoprobe, "signal", &signal, "since",
-                    &since, "owners", &owners) != 0 ||
+                    "bitstream", &bitstream, "autoprobe", &autoprobe, "note", &note, "signal",
+                    &signal, "since", &since, "owners", &owners) != 0 ||
         version != VERSION || from < 0 || to < 0 || !vf_pciaddr_parse(address, &read) ||
         !vf_pciaddr_equal(&read, pf) || !json_is_array(owners) ||
         !read_word(phases, phase, &phase_value) ||
@@ -266,6 +267,7 @@ static VfReconf *read_reconf(json_t *json, const VfPciAddr *pf)
     reconf->program = g_strdup(program);
     reconf->bitstream = g_strdup(bitstream);
     reconf->autoprobe = g_strdup(autoprobe);
+    reconf->note = g_strdup(note);
     reconf->since = since;
     if (!read_settings(before, &reconf->before) || !read_settings(after, &reconf->after))
         return NULL;

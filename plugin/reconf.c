@@ -245,8 +245,11 @@ static VfReconfOutcome finish(Run *run, VfReconfOutcome outcome, GError **error)
     // All is as it should be for the guests; the next recovery does what is left.
     if (outcome != VF_RECONF_DONE)
         error = NULL; // says why already
-    if (!restore_autoprobe(run, error) ||
-        !vf_reconf_forget(run->reconf, run->host->journals, error))
+    if (!restore_autoprobe(run, error))
+        return VF_RECONF_STUCK;
+    if (outcome == VF_RECONF_DONE && run->host->keep_done)
+        return outcome;
+    if (!vf_reconf_forget(run->reconf, run->host->journals, error))
         return VF_RECONF_STUCK;
     return outcome;
 }

@@ -55,6 +55,7 @@ typedef struct {
     GPtrArray *owners;     // of VfReconfOwner, in order of index
     VfReconfPhase phase;
     char *autoprobe;       // what sriov_drivers_autoprobe was; NULL = not known
+    char *note;            // the caller's own, kept in the journal; may be NULL
     gint64 since;          // microseconds since 1970
     gboolean allow_detach; // of vf_reconf_look()
 } VfReconf;
@@ -85,6 +86,9 @@ typedef struct {
     // time. May be NULL.
     void (*tell)(VfReconfStep step, const char *event, const char *owner, gpointer data);
     gpointer data;
+    // The journal of a reconf that is done stays, as one that only has to be recovered: the caller
+    // writes down what it means, then calls vf_reconf_forget().
+    gboolean keep_done;
     gint *cancelled; // set to 1 by anybody, at any time: stops before the first irreversible step
 } VfReconfHost;
 

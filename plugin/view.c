@@ -4,6 +4,7 @@
 
 #include "view.h"
 
+#include "choices.h"
 #include "jsontext.h"
 #include "nodedev.h"
 #include "server.h"
@@ -126,6 +127,24 @@ static void append_settings(GString *out, const VfSettings *settings)
     vf_json_append(out, "}");
 }
 
+static void append_chosen(GString *out, const VfDaemon *daemon, const VfInvPool *pool)
+{
+    const char *separator = "";
+
+    vf_json_append(out, ",'chosen':{");
+    for (guint i = 0; i < pool->pfs->len; i++) {
+        const VfInvPf *pf = g_ptr_array_index(pool->pfs, i);
+        const char *profile = vf_choice_find(daemon, pool->config->name, &pf->pci.address);
+
+        if (profile == NULL)
+            continue;
+        g_string_append(out, separator);
+        vf_json_append(out, "%a:%s", &pf->pci.address, profile);
+        separator = ",";
+    }
+    vf_json_append(out, "}");
+}
+
 void vf_view_pool(GString *out, const VfDaemon *daemon, guint number)
 {
     const VfInvPool *pool = vf_daemon_pool(daemon, number);
@@ -135,10 +154,12 @@ void vf_view_pool(GString *out, const VfDaemon *daemon, guint number)
     for (guint s = 0; s < pool->slots->len; s++)
         leased += vf_allocator_at(daemon->allocator, number, s) != NULL;
     vf_json_append(out,
-                   "{'name':%s,'file':%s,'growth':%s,'count':%n,'max':%n,'signal':%s,'settings':",
+                   "{'name':%s,'file':%s,'growth':%s,'count':%n,'max':%n,'signal':%s,'profile':%s,"
+                   "'settings':",
                    config->name, config->file, config->growth == VF_GROWTH_GROW ? "grow" : "static",
-                   config->count, config->max, vf_signal_words[config->signal]);
+                   config->count, config->max, vf_signal_words[config->signal], config->profile);
     append_settings(out, &config->settings);
+    append_chosen(out, daemon, pool);
     vf_json_append(out, ",'pfs':[");
     for (guint i = 0; i < pool->pfs->len; i++) {
         vf_json_next(out);

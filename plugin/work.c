@@ -40,12 +40,36 @@ static void plan_growth(VfWork *work)
         work->at_door = !work->waited;
 }
 
+// What the function gets, or has, may be another since the job was queued: behind a reconf.
+static void refresh_settings(VfWork *work)
+{
+    VfProvision *p = work->provision;
+    VfDaemon *daemon = work->daemon;
+    VfLease *lease =
+        *p->domain != '\0' ? vf_allocator_find(daemon->allocator, p->domain, p->device) : NULL;
+
+    if (lease == NULL)
+        return;
+    if (work->run == vf_provision_prepare && lease->state == VF_LEASE_PREPARING) {
+        VfSettings claim;
+
+        vf_settings_merge(&claim, &lease->claim, &lease->claim);
+        vf_daemon_set_claim(daemon, lease, &claim);
+        vf_settings_clear(&claim);
+        if (!vf_settings_equal(&lease->settings, &p->settings))
+            vf_daemon_keep(daemon, lease, lease->state, NULL);
+    }
+    vf_settings_clear(&p->settings);
+    vf_settings_merge(&p->settings, &lease->settings, &lease->settings);
+}
+
 static void begin(gpointer data)
 {
     VfWork *work = data;
     VfProvision *p = work->provision;
     g_autoptr(GPtrArray) leases = vf_allocator_leases(work->daemon->allocator, NULL);
 
+    refresh_settings(work);
     p->may_recreate = TRUE;
     for (guint i = 0; i < leases->len; i++) {
         const VfLease *lease = g_ptr_array_index(leases, i);

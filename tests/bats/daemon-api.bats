@@ -49,7 +49,7 @@ refused() {
 @test "a pool, its PF and a free function" {
     api GET /v1/pools/uplink >"$BATS_TEST_TMPDIR/pool"
     equal "$(jq -c 'del(.functions)' "$BATS_TEST_TMPDIR/pool")" \
-        "{\"name\":\"uplink\",\"file\":\"$CONFIG/uplink.conf\",\"growth\":\"static\",\"count\":4,\"max\":4,\"signal\":\"auto\",\"settings\":{\"program\":\"/usr/bin/true\"},\"pfs\":[{\"address\":\"$PF\",\"netdev\":\"eno1\",\"vendor\":\"8086\",\"device\":\"10c9\",\"vendor_name\":null,\"product_name\":null,\"numa_node\":null,\"driver\":\"igb\",\"total\":7,\"vfs\":0,\"problem\":null}],\"free\":4,\"leased\":0,\"problem\":null}"
+        "{\"name\":\"uplink\",\"file\":\"$CONFIG/uplink.conf\",\"growth\":\"static\",\"count\":4,\"max\":4,\"signal\":\"auto\",\"profile\":\"plain\",\"settings\":{\"program\":\"/usr/bin/true\"},\"chosen\":{},\"pfs\":[{\"address\":\"$PF\",\"netdev\":\"eno1\",\"vendor\":\"8086\",\"device\":\"10c9\",\"vendor_name\":null,\"product_name\":null,\"numa_node\":null,\"driver\":\"igb\",\"total\":7,\"vfs\":0,\"problem\":null}],\"free\":4,\"leased\":0,\"problem\":null}"
     equal "$(jq -c '.functions[0]' "$BATS_TEST_TMPDIR/pool")" \
         "{\"pool\":\"uplink\",\"pf\":\"$PF\",\"netdev\":\"eno1\",\"index\":0,\"address\":\"$VF0\",\"exists\":false,\"state\":\"free\",\"pointed\":0,\"lease\":null,\"problem\":null}"
     equal "$(ask /v1/pools '.pools | length')" 1
@@ -174,7 +174,7 @@ $lease"
 @test "a lease of another pool has to be deleted first" {
     write_pool other pf=$PF#4-5
     write_pool uplink pf=$PF#0-3
-    kill -HUP "$DAEMON"
+    reload
     api POST /v1/leases "$(lease_request $U1 net0)" >/dev/null
     refused POST /v1/leases "$(lease_request $U1 net0 other)" 409 state \
         "domain $U1, device 'net0': it holds a function of pool 'uplink'" "delete that lease first"

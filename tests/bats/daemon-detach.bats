@@ -131,6 +131,7 @@ attach "
     expect 0 "$PF: 7 VFs, 4 now; 2 functions in use
   VF 0 ${VF[0]}  g1/a
   VF 1 ${VF[1]}  g3/$DEVICE
+$PF: how long guests will be without their functions is not known yet
   g3/$DEVICE: cannot pause, is detached and attached again"
     equal "$(calls)" ""
     settled 4

@@ -11,7 +11,8 @@ PF=0000:01:00.0
 VF=(0000:01:10.0 0000:01:10.2 0000:01:10.4 0000:01:10.6)
 
 setup() {
-    make_host igb@$PF,net=eno1
+    make_host "igb@$PF,net=eno1,pf=attr sriov_vf_msix_count -"
+    echo 64 >"$ROOT/sys/bus/pci/devices/$PF/sriov_vf_total_msix"
     write_pool uplink pf=$PF count=4
     start_daemon
     boot g1 a="${VF[0]}" b="${VF[2]}"
@@ -71,7 +72,8 @@ ua-virtfn-b running"
     expect 0 "$PF: 7 VFs, 4 now; 3 functions in use
   VF 0 ${VF[0]}  g1/a
   VF 1 ${VF[1]}  g2/c
-  VF 2 ${VF[2]}  g1/b"
+  VF 2 ${VF[2]}  g1/b
+$PF: how long the functions in use will be away is not known yet"
     equal "$(vf_count $PF)" 4
     run ! grep 'vfio-pause' "$DAEMON_LOG"
     all_run
@@ -188,4 +190,201 @@ with_program() {
     fails "$order: exit status 1: CRC error in frame 7" 1 'CRC error in frame 7'
     fails "$PF: $BATS_TEST_TMPDIR/flash says that this card is not its business -- name another bitstream-program in the pool" 2
     fails "$order: killed by signal 9" KILL
+}
+
+# Profiles that a fake card shows: each names a program, which notes "EVENT PF INDEX" and what it is told.
+noter() { # NAME
+    printf '#!/bin/sh\n{ printf "%%s " %s "$@"; cat; echo; } >>%q\n' "$1" "$BATS_TEST_TMPDIR/noted" >"$BATS_TEST_TMPDIR/$1"
+    chmod 755 "$BATS_TEST_TMPDIR/$1"
+}
+
+# profiles [LINE...]: profiles silver and gold, gold with these lines besides; pool uplink names none.
+profiles() {
+    noter silver
+    noter gold
+    {
+        printf '[profile silver]\nprogram=%s\n' "$BATS_TEST_TMPDIR/silver"
+        printf '[profile gold]\nprogram=%s\n' "$BATS_TEST_TMPDIR/gold"
+        [[ $# -eq 0 ]] || printf '%s\n' "$@"
+    } >"$CONFIG/profiles.conf"
+}
+
+# pool_profile [NAME]: what uplink's file says.
+pool_profile() {
+    write_pool uplink pf=$PF count=4 ${1:+profile=$1}
+    reload
+}
+
+# noted EVENT: which profile's program was told so for which function since the last call, sorted.
+noted() {
+    awk -v event="$1" '$2 == event { print $1 "#" $4 }' "$BATS_TEST_TMPDIR/noted" 2>/dev/null | sort | paste -sd ' '
+    : >"$BATS_TEST_TMPDIR/noted"
+}
+
+chosen() {
+    ask /v1/pools/uplink '"\(.profile) \(.chosen | to_entries | map("\(.key)=\(.value)") | join(" "))"'
+}
+
+removals() {
+    grep -c 'sriov_numvfs 0' "$ROOT/.log" || true
+}
+
+@test "an edited and reloaded profile is given to the functions in use, with as many VFs as there are" {
+    profiles
+    pool_profile silver
+    run cli reconf --dry-run uplink
+    expect 0 "$PF: 4 VFs, 4 now; 3 functions in use
+  VF 0 ${VF[0]}  g1/a: program - -> $BATS_TEST_TMPDIR/silver
+  VF 1 ${VF[1]}  g2/c: program - -> $BATS_TEST_TMPDIR/silver
+  VF 2 ${VF[2]}  g1/b: program - -> $BATS_TEST_TMPDIR/silver
+$PF: how long the functions in use will be away is not known yet"
+    equal "$(removals)" 0
+    cli reconf --yes uplink
+    equal "$(removals)" 1
+    equal "$(noted pre)" "silver#0 silver#1 silver#2"
+    all_run
+    run cli reconf --yes uplink
+    expect 0 "$PF: 4 VFs, 4 now; 3 functions in use
+  VF 0 ${VF[0]}  g1/a
+  VF 1 ${VF[1]}  g2/c
+  VF 2 ${VF[2]}  g1/b
+$PF: nothing to change, nobody is paused"
+    equal "$(removals)" 1
+    pool_profile gold
+    run cli reconf --dry-run uplink
+    [[ ${lines[-1]} == "$PF: the functions in use will be away for about "*" ms, as last time" ]]
+}
+
+@test "a profile that is chosen counts for later starts, for a new daemon, and in the status" {
+    profiles
+    pool_profile silver
+    run cli reconf --yes --profile gold uplink
+    [[ $status -eq 0 && ${lines[1]} == "  profile of pool uplink silver -> gold" ]]
+    equal "$(noted pre)" "gold#0 gold#1 gold#2"
+    boot g3 d="${VF[3]}"
+    equal "$(noted pre)" "gold#3"
+    equal "$(chosen)" "silver $PF=gold"
+    run cli status
+    [[ $output == *"    profile gold, as \`virtfn reconf\` was told; the configuration has silver"* ]]
+    restart_daemon
+    equal "$(chosen)" "silver $PF=gold"
+    # A reload for something else leaves it alone.
+    write_pool uplink pf=$PF count=5 profile=silver
+    reload
+    equal "$(chosen)" "silver $PF=gold"
+    cli reconf --yes --profile gold uplink
+    equal "$(vf_count $PF)" 5
+    cli reconf --yes uplink
+    equal "$(chosen)" "silver "
+    equal "$(noted pre)" "gold#0 gold#1 gold#2 gold#3 silver#0 silver#1 silver#2 silver#3"
+    # What a function has is what is taken back, not what another one would get.
+    cli reconf --yes --profile gold uplink
+    noted pre >/dev/null
+    pool_profile
+    power_off_all
+    hook release g3 "d@uplink=${VF[3]}"
+    equal "$(noted release)" "gold#3"
+}
+
+@test "the pool's file wins over a choice when its profile is edited, or the chosen one is gone" {
+    profiles
+    pool_profile silver
+    cli reconf --yes --profile gold uplink
+    pool_profile
+    equal "$(chosen)" "null "
+    grep -q "profile 'gold' counts for $PF no longer, as .virtfn reconf. had it: the pool's file names another one since" "$DAEMON_LOG"
+    pool_profile silver
+    equal "$(chosen)" "silver "
+    cli reconf --yes --profile gold uplink
+    sed -i '/gold/d' "$CONFIG/profiles.conf"
+    reload
+    equal "$(chosen)" "silver "
+    # A configuration that cannot be read says nothing.
+    profiles
+    reload
+    cli reconf --yes --profile gold uplink
+    echo bogus >"$CONFIG/broken.conf"
+    reload
+    restart_daemon
+    rm "$CONFIG/broken.conf"
+    reload
+    equal "$(chosen)" "silver $PF=gold"
+}
+
+@test "a choice without a function in use is recorded, and made true" {
+    profiles
+    pool_profile silver
+    power_off_all
+    hook release g1 "a@uplink=${VF[0]}" "b@uplink=${VF[2]}"
+    hook release g2 "c@uplink=${VF[1]}"
+    cli reconf --profile gold uplink </dev/null
+    equal "$(removals)" 1
+    equal "$(chosen)" "silver $PF=gold"
+    hook prepare g3 "d@uplink=${VF[3]}"
+    equal "$(noted pre)" "gold#3"
+}
+
+asking() { # OPERATION, of a guest that wants 9 vectors
+    domain_xml g4 "e@uplink=${VF[3]}" | sed "s/<virtfn:device /&msix='9' /" | "$BUILD/50-virtfn" g4 "$1" begin -
+}
+
+msix() { # INDEX
+    cat "$ROOT/sys/bus/pci/devices/${VF[$1]}/sriov_vf_msix_count"
+}
+
+@test "what a guest asks for itself stays over any profile" {
+    profiles msix=6
+    pool_profile silver
+    asking prepare
+    power_on g4 "ua-virtfn-e=${VF[3]}"
+    asking started
+    cli reconf --yes --profile gold uplink
+    equal "$(msix 0) $(msix 3)" "6 9"
+    cli reconf --yes uplink
+    equal "$(msix 0) $(msix 3)" "- 9"
+}
+
+@test "a profile that the card cannot have: each function with its old settings, and no choice" {
+    profiles queues=4
+    pool_profile silver
+    cli reconf --yes uplink
+    noted pre >/dev/null
+    run --separate-stderr cli reconf --yes --vfs 6 --profile gold uplink
+    [[ $status -eq 1 ]]
+    [[ $stderr == "virtfn: domain 'g1', device 'a': $PF VF 0: queues and interrupts are for NVMe, and the nvme driver does not have the PF"* ]]
+    equal "$(vf_count $PF)" 4
+    equal "$(noted pre)" "gold#0 silver#0 silver#1 silver#2"
+    equal "$(chosen)" "silver "
+    all_run
+    run cli reconf --yes uplink
+    [[ ${lines[-1]} == "$PF: nothing to change, nobody is paused" ]]
+}
+
+@test "a profile that makes no sense with what a guest asks for is refused before anybody is paused" {
+    profiles qos=3
+    reload
+    run --separate-stderr cli reconf --yes --profile gold uplink
+    [[ $status -eq 1 ]]
+    equal "$stderr" "virtfn: domain 'g1', device 'a': qos: 3 is given without a vlan -- add a vlan or leave qos out"
+    run --separate-stderr cli reconf --yes --profile copper uplink
+    [[ $status -eq 1 ]]
+    equal "$stderr" "virtfn: profile 'copper': there is no such profile -- describe it as a group [profile NAME] in $CONFIG, then reload virtfnd"
+    equal "$(removals)" 0
+    all_run
+}
+
+@test "of two pools on a PF the one that is named gets another profile" {
+    profiles
+    write_pool uplink pf=$PF#0-1 profile=silver
+    write_pool lab pf=$PF#2-3 profile=silver
+    reload
+    run --separate-stderr cli reconf --yes --profile gold $PF
+    [[ $status -eq 1 ]]
+    equal "$stderr" "virtfn: $PF: 2 pools have functions on it -- name the pool that is to have profile 'gold'"
+    cli reconf --yes --profile gold uplink
+    # Those of the other pool get again what they had.
+    equal "$(noted pre)" "gold#0 gold#1"
+    cli reconf --yes $PF
+    equal "$(noted pre)" "silver#0 silver#1 silver#2"
+    all_run
 }

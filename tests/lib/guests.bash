@@ -60,8 +60,12 @@ journals() {
     find "$ROOT/run/reconf" -name '*.json' 2>/dev/null | wc -l
 }
 
-# power_off_all: for teardown.
+# power_off_all: ends them all, as pulling the plug does.
 power_off_all() {
     local pid
-    for pid in "${QEMUS[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${QEMUS[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" || true
+    done
+    QEMUS=()
 }
