@@ -233,6 +233,7 @@ static gboolean on_reload(gpointer data)
 
     sd_notify(0, "RELOADING=1");
     vf_daemon_reload(self->daemon);
+    vf_log(G_LOG_LEVEL_MESSAGE, NULL, NULL, "%s was read again", self->daemon->options.config_dir);
     vf_domains_resync(self->daemon);
     sd_notify(0, "READY=1");
     return G_SOURCE_CONTINUE;

@@ -83,9 +83,15 @@ restart_daemon() {
 
 # reload: SIGHUP, and waits until it is done.
 reload() {
+    local before
+    before=$(grep -c 'was read again' "$DAEMON_LOG" || true)
     kill -HUP "$DAEMON"
-    # Signals are dispatched before new connections.
-    api GET /v1/leases >/dev/null
+    for _ in {1..500}; do
+        [[ $(grep -c 'was read again' "$DAEMON_LOG" || true) -eq $before ]] || return 0
+        sleep 0.01
+    done
+    echo "virtfnd was not reloaded"
+    return 1
 }
 
 uuid_of() { # DOMAIN
