@@ -126,3 +126,37 @@ gboolean vf_pause_supported(VfQmp *qmp, gint64 deadline, GError **error)
                     vf_qmp_guest(qmp));
     return found;
 }
+
+// The member `status` of what a query command returns, "" when it has none. Caller frees; NULL: an
+// error.
+static char *query_status(VfQmp *qmp, const char *command, gint64 deadline, GError **error)
+{
+    json_t *answer = vf_qmp_execute(qmp, command, NULL, deadline, error);
+    const char *status = json_string_value(json_object_get(answer, "status"));
+    char *copy = answer != NULL ? g_strdup(status != NULL ? status : "") : NULL;
+
+    json_decref(answer);
+    return copy;
+}
+
+// RunState and MigrationStatus of QEMU's qapi/run-state.json and qapi/migration.json. virsh save,
+// managedsave and snapshots with memory are migrations into a file.
+gboolean vf_pause_possible(VfQmp *qmp, gint64 deadline, GError **error)
+{
+    static const char *const busy_states[] = {"inmigrate",  "finish-migrate", "postmigrate",
+                                              "restore-vm", "save-vm",        NULL};
+    static const char *const over[] = {"", "none", "completed", "failed", "cancelled", NULL};
+    g_autofree char *state = query_status(qmp, "query-status", deadline, error);
+    g_autofree char *migration =
+        state != NULL ? query_status(qmp, "query-migrate", deadline, error) : NULL;
+
+    if (migration == NULL)
+        return FALSE;
+    if (!g_strv_contains(busy_states, state) && g_strv_contains(over, migration))
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                "domain '%s': it is being migrated, saved or restored (%s)" VF_REMEDY
+                "try again when that is over, or end it with `virsh domjobabort`",
+                vf_qmp_guest(qmp), g_strv_contains(busy_states, state) ? state : migration);
+    return FALSE;
+}

@@ -40,6 +40,11 @@ GPtrArray *vf_pause_query(VfQmp *qmp, gint64 deadline, GError **error);
 // TRUE when the guest's QEMU can pause. VF_ERROR_STATE: it answers, and cannot.
 gboolean vf_pause_supported(VfQmp *qmp, gint64 deadline, GError **error);
 
+// TRUE when nothing is under way that a pause would break, or that would refuse it half way.
+// VF_ERROR_BUSY, with the remedy: the guest is being migrated, saved, restored or snapshotted. A
+// guest that stands still for any other reason can be paused and resumed as one that runs.
+gboolean vf_pause_possible(VfQmp *qmp, gint64 deadline, GError **error);
+
 // What the guest meets when it accesses a paused device.
 typedef enum {
     VF_PAUSE_ACCESS_DEFAULT, // as the device's properties say

@@ -11,6 +11,8 @@
 #include "provision.h"
 
 #define LOOK_AGAIN_US (10 * 1000)
+// A QEMU that ends has closed its monitor before the last of its functions.
+#define ENDING_US (500 * 1000)
 
 typedef struct Guest Guest;
 typedef gboolean (*GuestTask)(Guest *guest, GError **error);
@@ -178,15 +180,29 @@ static gboolean look_up(VfMember *member, const GPtrArray *infos)
     return member->state != VF_PAUSE_PAUSING && member->state != VF_PAUSE_RESUMING;
 }
 
+static gboolean becomes_unused(const Guest *guest, const VfPciAddr *address, gint64 until,
+                               GError **error)
+{
+    while (!vf_sriov_check_unused(guest->guests->root, address, error)) {
+        if (g_get_monotonic_time() >= until)
+            return FALSE;
+        g_clear_error(error);
+        g_usleep(LOOK_AGAIN_US);
+    }
+    return TRUE;
+}
+
 // Nobody listens: the guest is gone, or it was started without the socket.
 static gboolean is_gone(Guest *guest, GError **error)
 {
+    gint64 until = MIN(g_get_monotonic_time() + ENDING_US, guest->guests->deadline);
+
     for (guint i = 0; i < guest->members->len; i++) {
         VfMember *member = g_ptr_array_index(guest->members, i);
         g_autoptr(GError) cause = NULL;
 
         member->state = VF_PAUSE_UNKNOWN;
-        if (vf_sriov_check_unused(guest->guests->root, &member->owner->address, &cause))
+        if (becomes_unused(guest, &member->owner->address, until, &cause))
             continue;
         g_set_error(error, VF_ERROR, VF_ERROR_STATE,
                     "domain '%s', device '%s': it was started without virtfn's monitor, so its "
@@ -281,6 +297,25 @@ static gboolean look(Guest *guest, GError **error)
 gboolean vf_guests_look(VfGuests *guests, gint64 deadline, GError **error)
 {
     return run_all(guests, look, deadline, error);
+}
+
+static gboolean has_devices(const Guest *guest)
+{
+    for (guint i = 0; i < guest->members->len; i++)
+        if (((VfMember *)g_ptr_array_index(guest->members, i))->state != VF_PAUSE_UNKNOWN)
+            return TRUE;
+    return FALSE;
+}
+
+static gboolean check(Guest *guest, GError **error)
+{
+    return guest->qmp == NULL || !has_devices(guest) ||
+           vf_pause_possible(guest->qmp, guest->guests->deadline, error);
+}
+
+gboolean vf_guests_check(VfGuests *guests, gint64 deadline, GError **error)
+{
+    return run_all(guests, check, deadline, error);
 }
 
 // ---- pause

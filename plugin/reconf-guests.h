@@ -37,6 +37,10 @@ VfMember *vf_guests_member(const VfGuests *guests, guint number);
 // started without virtfn's socket and has the function open.
 gboolean vf_guests_look(VfGuests *guests, gint64 deadline, GError **error);
 
+// After a look, before anything is touched: VF_ERROR_BUSY when something is under way in a guest
+// that a pause would break (a migration, a save).
+gboolean vf_guests_check(VfGuests *guests, gint64 deadline, GError **error);
+
 // Pauses every member that runs. On failure some are paused: look again.
 gboolean vf_guests_pause(VfGuests *guests, gint64 deadline, GError **error);
 

@@ -99,6 +99,12 @@ static gboolean look(Run *run, GError **error)
     return vf_guests_look(run->guests, within(run->host->pause_ms), error);
 }
 
+// A look before anything is touched: it finds what would break in the middle.
+static gboolean look_first(Run *run, GError **error)
+{
+    return look(run, error) && vf_guests_check(run->guests, within(run->host->pause_ms), error);
+}
+
 static gboolean pause_all(Run *run, GError **error)
 {
     return vf_guests_pause(run->guests, within(run->host->pause_ms), error);
@@ -282,7 +288,7 @@ static void begin(Run *run, VfReconf *reconf, const VfReconfHost *host, VfReconf
 // Who is paused before anything is done stays so.
 static gboolean note_paused(Run *run, GError **error)
 {
-    if (!do_step(run, VF_RECONF_STEP_LOOK, look, error))
+    if (!do_step(run, VF_RECONF_STEP_LOOK, look_first, error))
         return FALSE;
     for (guint i = 0; i < vf_guests_count(run->guests); i++) {
         VfMember *member = vf_guests_member(run->guests, i);
@@ -345,7 +351,7 @@ gboolean vf_reconf_look(VfReconf *reconf, const VfReconfHost *host, GError **err
     gboolean ok;
 
     begin(&run, reconf, host, &times);
-    ok = look(&run, error);
+    ok = look_first(&run, error);
     vf_guests_free(run.guests);
     return ok;
 }

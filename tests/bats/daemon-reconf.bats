@@ -73,7 +73,7 @@ ua-virtfn-b running"
   VF 0 ${VF[0]}  g1/a
   VF 1 ${VF[1]}  g2/c
   VF 2 ${VF[2]}  g1/b
-$PF: how long the functions in use will be away is not known yet"
+$PF: how long guests will be without their functions is not known yet"
     equal "$(vf_count $PF)" 4
     run ! grep 'vfio-pause' "$DAEMON_LOG"
     all_run
@@ -237,7 +237,7 @@ removals() {
   VF 0 ${VF[0]}  g1/a: program - -> $BATS_TEST_TMPDIR/silver
   VF 1 ${VF[1]}  g2/c: program - -> $BATS_TEST_TMPDIR/silver
   VF 2 ${VF[2]}  g1/b: program - -> $BATS_TEST_TMPDIR/silver
-$PF: how long the functions in use will be away is not known yet"
+$PF: how long guests will be without their functions is not known yet"
     equal "$(removals)" 0
     cli reconf --yes uplink
     equal "$(removals)" 1
@@ -252,7 +252,7 @@ $PF: nothing to change, nobody is paused"
     equal "$(removals)" 1
     pool_profile gold
     run cli reconf --dry-run uplink
-    [[ ${lines[-1]} == "$PF: the functions in use will be away for about "*" ms, as last time" ]]
+    [[ ${lines[-1]} == "$PF: guests will be without their functions for about "*" ms, as last time" ]]
 }
 
 @test "a profile that is chosen counts for later starts, for a new daemon, and in the status" {
@@ -387,4 +387,65 @@ msix() { # INDEX
     cli reconf --yes $PF
     equal "$(noted pre)" "silver#0 silver#1 silver#2"
     all_run
+}
+
+@test "a guest that is being saved is named, and nobody is asked to pause" {
+    QEMU_MIGRATION=active boot g3 d="${VF[3]}"
+    for option in --dry-run --yes; do
+        run --separate-stderr cli reconf $option --vfs 7 uplink
+        [[ $status -eq 1 ]]
+        equal "$stderr" "virtfn: domain 'g3': it is being migrated, saved or restored (active) -- try again when that is over, or end it with \`virsh domjobabort\`"
+    done
+    equal "$(removals)" 0
+    all_run
+}
+
+@test "a guest that its user has suspended gets its function back as the others" {
+    QEMU_STATUS=paused boot g3 d="${VF[3]}"
+    cli reconf --yes --vfs 7 uplink
+    equal "$(devices g3)" "ua-virtfn-d running"
+    all_run
+}
+
+@test "a guest that is starting is waited for" {
+    local order
+    hook prepare g3 "d@uplink=${VF[3]}"
+    cli reconf --yes --vfs 7 uplink >"$BATS_TEST_TMPDIR/out" 2>&1 &
+    order=$!
+    sleep 0.5
+    power_on g3 "ua-virtfn-d=${VF[3]}"
+    hook started g3 "d@uplink=${VF[3]}"
+    wait $order
+    grep -q 'g3/d: resumed' "$BATS_TEST_TMPDIR/out"
+    equal "$(devices g3)" "ua-virtfn-d running"
+    all_run
+}
+
+@test "of two PFs the first is done, the second refused: each stands where it is said" {
+    local other=0000:02:00.0
+    stop_daemon
+    power_off_all
+    rm -r "$ROOT" "$CONFIG"
+    make_host igb@$PF,net=eno1 igb@$other,net=eno2
+    profiles
+    write_pool uplink "pf=$PF;$other" count=2 profile=silver
+    start_daemon
+    boot g9 a=0000:01:10.0 b=0000:02:10.0
+    hook prepare g3 pci=0000:02:10.2
+    hook started g3 pci=0000:02:10.2
+    noted pre >/dev/null
+    hold_group 0000:02:10.2
+    run --separate-stderr cli reconf --yes --profile gold uplink
+    [[ $status -eq 1 ]]
+    [[ $output == *"$PF: no function was away for longer than"* ]]
+    [[ $stderr == "virtfn: domain 'g3', device 'pci-0000:02:10.2': it was started without virtfn's monitor"* ]]
+    equal "$(noted pre)" "gold#0"
+    equal "$(chosen)" "silver $PF=gold"
+    equal "$(devices g9)" "ua-virtfn-a running
+ua-virtfn-b running"
+    drop_group
+    hook release g3 pci=0000:02:10.2
+    cli reconf --yes --profile gold uplink
+    equal "$(noted pre)" "gold#0"
+    equal "$(chosen)" "silver $PF=gold $other=gold"
 }

@@ -7,7 +7,8 @@
 //                                           "ID STATE", and "end"; at the line "vfio-resume" the
 //                                           arguments of the last one, and "end"
 //
-// QEMU_PAUSE_US in the environment: how long a pause or a resume takes, in microseconds.
+// In the environment: QEMU_PAUSE_US, how long a pause or a resume takes, in microseconds;
+// QEMU_STATUS and QEMU_MIGRATION, what query-status and query-migrate say.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,9 +38,14 @@ int main(int argc, char **argv)
 
     if (argc < 3)
         g_error("usage: qemu SOCKET ROOT ID=ADDRESS...");
-    QmpPeer *peer = qmp_peer_new(argv[1]);
+    // As a real one, it answers nobody before its devices are there.
+    g_autofree char *early = g_strconcat(argv[1], ".new", NULL);
+    QmpPeer *peer = qmp_peer_new(early);
     if (g_getenv("QEMU_PAUSE_US") != NULL)
         qmp_peer_set_duration(peer, g_ascii_strtoull(g_getenv("QEMU_PAUSE_US"), NULL, 10));
+    if (g_getenv("QEMU_STATUS") != NULL || g_getenv("QEMU_MIGRATION") != NULL)
+        qmp_peer_set_status(peer, g_getenv("QEMU_STATUS") ? g_getenv("QEMU_STATUS") : "running",
+                            g_getenv("QEMU_MIGRATION"));
     for (int i = 3; i < argc; i++) {
         char *address = strchr(argv[i], '=');
 
@@ -47,6 +53,8 @@ int main(int argc, char **argv)
         ids[i] = argv[i];
         add(peer, argv[2], argv[i], address);
     }
+    if (rename(early, argv[1]) != 0)
+        g_error("%s: %m", argv[1]);
     printf("ready\n");
     fflush(stdout);
     while (fgets(line, sizeof(line), stdin) != NULL) {

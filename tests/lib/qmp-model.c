@@ -28,6 +28,7 @@ struct QmpModel {
     GHashTable *named; // name -> descriptor
     gint64 duration;
     gboolean stock, unsignalled;
+    const char *status, *migration; // of the guest; migration NULL = there was none
 };
 
 static void drop_group(Device *device)
@@ -63,6 +64,7 @@ QmpModel *qmp_model_new(QmpModelEvent event, gpointer data)
     model->devices = g_ptr_array_new_with_free_func(device_free);
     model->named = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_named);
     model->duration = 2000;
+    model->status = "running";
     return model;
 }
 
@@ -207,6 +209,12 @@ void qmp_model_make_unsignalled(QmpModel *model)
     model->unsignalled = TRUE;
 }
 
+void qmp_model_set_status(QmpModel *model, const char *state, const char *migration)
+{
+    model->status = state;
+    model->migration = migration;
+}
+
 json_t *qmp_model_error(const char *class, const char *description)
 {
     return json_pack("{s:{s:s, s:s}}", "error", "class", class, "desc", description);
@@ -321,6 +329,18 @@ static json_t *run_commands(const QmpModel *model)
     return json_pack("{s:o}", "return", list);
 }
 
+static json_t *run_status(const QmpModel *model)
+{
+    return json_pack("{s:{s:b, s:s}}", "return", "running", strcmp(model->status, "running") == 0,
+                     "status", model->status);
+}
+
+// As QEMU: an empty object before the first migration.
+static json_t *run_migrate_status(const QmpModel *model)
+{
+    return json_pack("{s:{s:s*}}", "return", "status", model->migration);
+}
+
 static json_t *run_getfd(QmpModel *model, json_t *arguments, int *fd)
 {
     const char *name = json_string_value(json_object_get(arguments, "fdname"));
@@ -348,6 +368,10 @@ json_t *qmp_model_execute(QmpModel *model, const char *command, json_t *argument
         return run_closefd(model, arguments);
     if (strcmp(command, "query-commands") == 0)
         return run_commands(model);
+    if (strcmp(command, "query-status") == 0)
+        return run_status(model);
+    if (strcmp(command, "query-migrate") == 0)
+        return run_migrate_status(model);
     if (model->stock)
         return qmp_model_error("CommandNotFound", "The command has not been found");
     if (strcmp(command, "vfio-pause") == 0)

@@ -30,6 +30,9 @@ void qmp_model_make_stock(QmpModel *model);
 // Its devices are not alone below root ports: a resume with a signal is refused.
 void qmp_model_make_unsignalled(QmpModel *model);
 
+// What query-status and query-migrate say (static strings): "running" and none unless told.
+void qmp_model_set_status(QmpModel *model, const char *state, const char *migration);
+
 // Ends what is due; milliseconds until the next end, -1 = none.
 int qmp_model_tick(QmpModel *model);
 

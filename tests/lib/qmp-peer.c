@@ -430,6 +430,13 @@ void qmp_peer_set_duration(QmpPeer *peer, guint microseconds)
     g_mutex_unlock(&peer->lock);
 }
 
+void qmp_peer_set_status(QmpPeer *peer, const char *state, const char *migration)
+{
+    g_mutex_lock(&peer->lock);
+    qmp_model_set_status(peer->model, state, migration);
+    g_mutex_unlock(&peer->lock);
+}
+
 void qmp_peer_make_stock(QmpPeer *peer)
 {
     g_mutex_lock(&peer->lock);

@@ -60,6 +60,9 @@ void qmp_peer_set_duration(QmpPeer *peer, guint microseconds);
 void qmp_peer_make_stock(QmpPeer *peer);
 void qmp_peer_make_unsignalled(QmpPeer *peer);
 
+// What the guest does besides (static strings): a RunState and a MigrationStatus, NULL = none yet.
+void qmp_peer_set_status(QmpPeer *peer, const char *state, const char *migration);
+
 // How often a command came; its last arguments as JSON with sorted keys, "" = none came.
 guint qmp_peer_count(QmpPeer *peer, const char *command);
 char *qmp_peer_arguments(QmpPeer *peer, const char *command);

@@ -263,6 +263,28 @@ static void test_guest_is_gone(Fixture *f, gconstpointer data)
     assert_settled(f, 7);
 }
 
+static gpointer close_later(gpointer group)
+{
+    g_usleep(150 * 1000);
+    close(GPOINTER_TO_INT(group));
+    return NULL;
+}
+
+// Its monitor is closed already, its function is not: it is not taken for one without a monitor.
+static void test_guest_ends(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    VfPciAddr address = address_of(1);
+
+    g_clear_pointer(&f->peers[1], qmp_peer_free);
+    int group = open_group(f->root, &address);
+    GThread *ending = g_thread_new("ending", close_later, GINT_TO_POINTER(group));
+    g_assert_cmpint(run(f, &error), ==, VF_RECONF_DONE);
+    g_assert_no_error(error);
+    g_thread_join(ending);
+    assert_settled(f, 7);
+}
+
 static void test_keeps_paused(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -325,6 +347,58 @@ static void test_look_allows_detach(Fixture *f, gconstpointer data)
         g_assert_cmpint(owner->cannot_pause, ==, guest_of(owner->index) == 1);
     }
     assert_untouched(f);
+}
+
+// Whatever else a guest does: named, and nobody was asked to pause.
+static void test_busy_guest(Fixture *f, gconstpointer data)
+{
+    static const struct {
+        const char *state, *migration, *word;
+    } busy[] = {{"running", "setup", "(setup)"},
+                {"running", "active", "(active)"},
+                {"running", "cancelling", "(cancelling)"},
+                {"running", "postcopy-active", "(postcopy-active)"},
+                {"paused", "device", "(device)"},
+                {"finish-migrate", "active", "(finish-migrate)"},
+                {"postmigrate", "completed", "(postmigrate)"},
+                {"inmigrate", NULL, "(inmigrate)"},
+                {"save-vm", NULL, "(save-vm)"},
+                {"restore-vm", NULL, "(restore-vm)"}};
+
+    for (guint i = 0; i < G_N_ELEMENTS(busy); i++) {
+        g_autoptr(GError) error = NULL;
+
+        qmp_peer_set_status(f->peers[1], busy[i].state, busy[i].migration);
+        g_assert_cmpint(run(f, &error), ==, VF_RECONF_UNDONE);
+        g_assert_nonnull(strstr(error->message, busy[i].word));
+        assert_says(&error, VF_ERROR_BUSY, "domain 'web2': it is being migrated");
+        VfReconfHost host = host_of(f);
+        g_assert_false(vf_reconf_look(f->reconf, &host, &error));
+        assert_says(&error, VF_ERROR_BUSY, "domain 'web2'");
+    }
+    g_assert_cmpuint(qmp_peer_count(f->peers[0], "vfio-pause"), ==, 0);
+    assert_untouched(f);
+}
+
+// A guest that stands still is paused and resumed all the same, and stands still after it.
+static void test_standing_guest(Fixture *f, gconstpointer data)
+{
+    static const char *const states[] = {"paused",   "prelaunch", "shutdown",      "suspended",
+                                         "io-error", "watchdog",  "guest-panicked"};
+    static const char *const before[] = {NULL, "none", "completed", "failed", "cancelled"};
+    guint to = 7;
+
+    for (guint i = 0; i < G_N_ELEMENTS(states); i++) {
+        g_autoptr(GError) error = NULL;
+
+        qmp_peer_set_status(f->peers[0], states[i], before[i % G_N_ELEMENTS(before)]);
+        g_assert_cmpint(run(f, &error), ==, VF_RECONF_DONE);
+        g_assert_no_error(error);
+        assert_settled(f, to);
+        vf_reconf_free(f->reconf);
+        f->reconf = plan(f, to, to == 7 ? OWNERS : 7);
+        to = f->reconf->to;
+    }
 }
 
 static void test_pause_is_refused(Fixture *f, gconstpointer data)
@@ -568,10 +642,13 @@ int main(int argc, char **argv)
     ADD("done", test_done);
     ADD("same-count", test_same_count);
     ADD("guest-is-gone", test_guest_is_gone);
+    ADD("guest-ends", test_guest_ends);
     ADD("keeps-paused", test_keeps_paused);
     ADD("no-monitor", test_no_monitor);
     ADD("cannot-pause", test_cannot_pause);
     ADD("look-allows-detach", test_look_allows_detach);
+    ADD("busy-guest", test_busy_guest);
+    ADD("standing-guest", test_standing_guest);
     ADD("pause-is-refused", test_pause_is_refused);
     ADD("stranger", test_stranger);
     ADD("cancelled", test_cancelled);
