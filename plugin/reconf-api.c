@@ -378,11 +378,12 @@ static void end_pf(Order *order)
 {
     char pf[VF_PCIADDR_BUFSIZE];
 
-    vf_reconf_note_outage(order->daemon, &order->pf, order->times.outage);
     if (order->error != NULL)
         emit_problem(order);
     else if (order->times.outage > 0 || order->times.steps[VF_RECONF_STEP_CREATE] > 0)
         emit_times(order);
+    if (order->error == NULL)
+        vf_reconf_note_outage(order->daemon, &order->pf, order->times.outage);
     g_hash_table_remove(order->daemon->reconfs, vf_pciaddr_format(&order->pf, pf));
     g_clear_error(&order->error);
     g_clear_pointer(&order->reconf, vf_reconf_free);
