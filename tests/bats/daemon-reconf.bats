@@ -286,6 +286,29 @@ $PF: nothing to change, nobody is paused"
     equal "$(noted release)" "gold#3"
 }
 
+@test "a daemon killed while the guests are resumed: the next one knows what they were given" {
+    profiles
+    pool_profile silver
+    power_off_all
+    hook release g1 "a@uplink=${VF[0]}" "b@uplink=${VF[2]}"
+    hook release g2 "c@uplink=${VF[1]}"
+    QEMU_PAUSE_US=700000 boot g3 d="${VF[3]}"
+    cli reconf --yes --json --profile gold uplink >"$BATS_TEST_TMPDIR/events" 2>&1 &
+    await '"step":"resume","what":"begin"' "$BATS_TEST_TMPDIR/events"
+    restart_daemon
+    for _ in {1..200}; do
+        [[ $(journals) -gt 0 ]] || break
+        sleep 0.05
+    done
+    equal "$(devices g3)" "ua-virtfn-d running"
+    equal "$(journals)" 0
+    equal "$(chosen)" "silver $PF=gold"
+    noted pre >/dev/null
+    power_off_all
+    hook release g3 "d@uplink=${VF[3]}"
+    equal "$(noted release)" "gold#3"
+}
+
 @test "the pool's file wins over a choice when its profile is edited, or the chosen one is gone" {
     profiles
     pool_profile silver

@@ -253,6 +253,42 @@ static void test_same_count(Fixture *f, gconstpointer data)
     g_assert_cmpint(fake_log_find(f->root, "write " PF_DIR "sriov_numvfs 0", 0), >=, 0);
 }
 
+// Done, and its caller is killed before he has written down what it means: he learns it again.
+static void test_kept(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    VfReconfHost host = host_of(f);
+
+    host.keep_done = TRUE;
+    f->reconf->note = g_strdup("uplink=gold\n");
+    g_assert_cmpint(vf_reconf_run(f->reconf, &host, NULL, &error), ==, VF_RECONF_DONE);
+    g_assert_no_error(error);
+    for (guint i = 0; i < OWNERS; i++)
+        assert_running(f, i);
+    g_autoptr(VfReconf) left = vf_reconf_load(f->journals, &pf, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(left->note, ==, "uplink=gold\n");
+    g_assert_cmpint(vf_reconf_recover(left, &host, &error), ==, VF_RECONF_DONE);
+    g_assert_no_error(error);
+    g_assert_true(vf_reconf_has_journal(f->journals, &pf));
+    g_assert_cmpuint(qmp_peer_count(f->peers[0], "vfio-pause"), ==, PER_GUEST);
+    g_assert_true(vf_reconf_forget(left, f->journals, &error));
+    assert_settled(f, 7);
+}
+
+// One that went back says nothing new: its journal goes at once.
+static void test_undone_is_not_kept(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    VfReconfHost host = host_of(f);
+
+    host.keep_done = TRUE;
+    f->reconf->to = 8;
+    g_assert_cmpint(vf_reconf_run(f->reconf, &host, NULL, &error), ==, VF_RECONF_UNDONE);
+    assert_says(&error, VF_ERROR_SYSFS, PF_TEXT);
+    assert_settled(f, OWNERS);
+}
+
 static void test_guest_is_gone(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -641,6 +677,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("done", test_done);
     ADD("same-count", test_same_count);
+    ADD("kept", test_kept);
+    ADD("undone-is-not-kept", test_undone_is_not_kept);
     ADD("guest-is-gone", test_guest_is_gone);
     ADD("guest-ends", test_guest_ends);
     ADD("keeps-paused", test_keeps_paused);
