@@ -90,7 +90,10 @@ static gboolean grow(VfWork *work)
     VfReconfHost host = vf_reconf_host(&work->daemon->options, &journals);
     VfReconfTimes times;
 
-    return vf_reconf_do(work->reconf, &host, &times, &work->error);
+    if (!vf_reconf_do(work->reconf, &host, &times, &work->error))
+        return FALSE;
+    work->outage = times.outage;
+    return TRUE;
 }
 
 static void run(gpointer data)
@@ -141,6 +144,7 @@ static void done(gpointer data)
     }
     if (work->reconf != NULL)
         vf_settle_leave(work->daemon);
+    vf_reconf_note_outage(work->daemon, &work->provision->pf, work->outage);
     work->done(work, work->error, work->data);
     g_clear_error(&work->error);
     g_clear_pointer(&work->reconf, vf_reconf_free);

@@ -21,6 +21,7 @@ struct VfWork {
     VfReconf *reconf;   // how the PF gets more VFs under its owners, NULL = it may not, or need not
     gboolean at_door;   // it waits until a libvirt daemon has started (settle.h)
     gboolean waited;    // it has
+    gint64 outage;      // of that reconf, 0 = it was not done
     gboolean held;      // out: the function is open in somebody's hands
     gboolean (*run)(VfProvision *, GError **);
     VfWorkDone done;
