@@ -11,285 +11,35 @@
 
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../lib/crew.h"
 #include "../lib/fake.h"
-#include "error.h"
-#include "lifecycle.h"
-#include "reconf-jobs.h"
+#include "../lib/forked.h"
+#include "reconf.h"
 #include "sriov.h"
 
-#define PF_TEXT "0000:01:00.0"
-#define PF_DIR "/sys/bus/pci/devices/" PF_TEXT "/"
+#define PF_DIR "/sys/bus/pci/devices/" FORKED_PF "/"
 #define DOMAINS 3
-#define SLOTS 4
+#define SLOTS FORKED_SLOTS
 #define TOTAL 5
 #define WORKERS 2
-#define LINE 2048
 
 static const VfPciAddr pf = {0, 1, 0, 0};
-static char *root, *helper, *config, *run_dir, *state_dir, *journals;
+static char *root;
+static Forked *forked;
 static Crew *crew;
-
-static VfPciAddr address_of(guint index)
-{
-    VfPciAddr address;
-
-    g_assert_true(vf_pciaddr_vf(&pf, 128, 2, index, &address));
-    return address;
-}
-
-static char *uuid_of(guint domain)
-{
-    return g_strdup_printf("%08u-0000-4000-8000-000000000000", domain);
-}
 
 static void drop(const char *path)
 {
     g_autofree char *full = g_strconcat(root, path, NULL);
 
     g_unlink(full);
-}
-
-// ---- the daemon, in its own process
-
-static gboolean answered;
-static GError *answer;
-
-static void on_answer(const GError *error, gpointer data)
-{
-    answered = TRUE;
-    g_clear_error(&answer);
-    if (error != NULL)
-        answer = g_error_copy(error);
-}
-
-static void settle(VfDaemon *daemon)
-{
-    while (vf_lanes_busy(daemon->lanes) > 0 || daemon->commit_source != 0)
-        g_main_context_iteration(NULL, TRUE);
-}
-
-static char *domain_xml(guint domain, guint index)
-{
-    g_autofree char *uuid = uuid_of(domain);
-    VfPciAddr a = address_of(index);
-
-    return g_strdup_printf(
-        "<domain><name>g%u</name><uuid>%s</uuid><metadata><v:devices xmlns:v='urn:"
-        "virtfn:domain:1.0'><v:device name='net0' pool='uplink'/></v:devices></metadata>"
-        "<devices><hostdev mode='subsystem' type='pci' managed='no'><source><address "
-        "domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/></source>"
-        "<alias name='ua-virtfn-net0'/></hostdev></devices></domain>",
-        domain, uuid, a.domain, a.bus, a.device, a.function);
-}
-
-static void do_prepare(VfDaemon *daemon, guint domain, guint index)
-{
-    g_autofree char *xml = domain_xml(domain, index);
-
-    vf_lifecycle_prepare(daemon, xml, strlen(xml), on_answer, NULL);
-}
-
-static void do_adopt(VfDaemon *daemon, guint domain, guint index)
-{
-    g_autofree char *xml = domain_xml(domain, index);
-
-    g_clear_error(&answer);
-    vf_lifecycle_adopt(daemon, xml, strlen(xml), &answer);
-    answered = TRUE;
-}
-
-static void do_release(VfDaemon *daemon, guint domain)
-{
-    g_autofree char *uuid = uuid_of(domain);
-
-    vf_lifecycle_release(daemon, uuid, on_answer, NULL);
-}
-
-typedef struct {
-    VfDaemon *daemon;
-    guint count;
-    VfReconf *reconf;
-} Order;
-
-static void order_begin(gpointer data)
-{
-    Order *order = data;
-
-    order->reconf = vf_reconf_plan(order->daemon, &pf, order->count, NULL);
-}
-
-static void order_run(gpointer data)
-{
-    Order *order = data;
-    g_autofree char *directory = NULL;
-    VfReconfHost host = vf_reconf_host(&order->daemon->options, &directory);
-    VfReconfTimes times;
-
-    if (vf_reconf_is_over(run_dir, &pf, &answer))
-        vf_reconf_do(order->reconf, &host, &times, &answer);
-}
-
-static void order_done(gpointer data)
-{
-    Order *order = data;
-
-    vf_daemon_refresh(order->daemon);
-    answered = TRUE;
-    vf_reconf_free(order->reconf);
-    g_free(order);
-}
-
-static void do_reconf(VfDaemon *daemon, guint count)
-{
-    Order *order = g_new0(Order, 1);
-    VfLaneJob job = {order_begin, order_run, order_done, order};
-
-    g_clear_error(&answer);
-    order->daemon = daemon;
-    order->count = count;
-    vf_lanes_submit(daemon->lanes, &pf, &job);
-}
-
-// What the daemon does now and then, and when it starts.
-static void do_look(VfDaemon *daemon)
-{
-    vf_reconf_recover_all(daemon);
-    settle(daemon);
-    vf_lifecycle_recover(daemon);
-    settle(daemon);
-    vf_lifecycle_recheck_quarantine(daemon);
-    answered = TRUE;
-}
-
-// "DOMAIN:INDEX ..." of the leases that there are.
-static char *list_leases(VfDaemon *daemon)
-{
-    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
-    GString *text = g_string_new("ok");
-
-    for (guint i = 0; i < leases->len; i++) {
-        const VfLease *lease = g_ptr_array_index(leases, i);
-
-        g_string_append_printf(text, " %u:%u", (guint)strtoul(lease->uuid, NULL, 10),
-                               vf_daemon_slot(daemon, lease->pool, lease->slot)->index);
-    }
-    return g_string_free(text, FALSE);
-}
-
-static char *obey(VfDaemon *daemon, const char *line)
-{
-    char verb[16];
-    guint first = 0, second = 0;
-
-    g_assert_cmpint(sscanf(line, "%15s %u %u", verb, &first, &second), >=, 1);
-    if (strcmp(verb, "leases") == 0)
-        return list_leases(daemon);
-    answered = FALSE;
-    g_clear_error(&answer);
-    if (strcmp(verb, "prepare") == 0)
-        do_prepare(daemon, first, second);
-    else if (strcmp(verb, "adopt") == 0)
-        do_adopt(daemon, first, second);
-    else if (strcmp(verb, "release") == 0)
-        do_release(daemon, first);
-    else if (strcmp(verb, "reconf") == 0)
-        do_reconf(daemon, first);
-    else
-        do_look(daemon);
-    settle(daemon);
-    g_assert_true(answered);
-    return answer != NULL ? g_strdup(answer->message) : g_strdup("ok");
-}
-
-static void serve(int fd)
-{
-    VfDaemonOptions options = {.root = root,
-                               .config_dir = config,
-                               .run_dir = run_dir,
-                               .state_dir = state_dir,
-                               .helper = helper,
-                               .no_libvirt = TRUE};
-    g_autoptr(GError) error = NULL;
-    VfDaemon *daemon = vf_daemon_new(&options, &error);
-    char line[LINE];
-    ssize_t length;
-
-    g_assert_no_error(error);
-    while ((length = recv(fd, line, sizeof(line) - 1, 0)) > 0) {
-        line[length] = '\0';
-        g_autofree char *said = obey(daemon, line);
-
-        if (send(fd, said, strlen(said), MSG_NOSIGNAL) < 0)
-            break;
-    }
-    _exit(0);
-}
-
-// ---- the driver's side of it
-
-static int daemon_fd = -1;
-static pid_t daemon_pid;
-
-static void stop_daemon(void)
-{
-    if (daemon_fd < 0)
-        return;
-    close(daemon_fd);
-    daemon_fd = -1;
-    waitpid(daemon_pid, NULL, 0);
-}
-
-static void start_daemon(void)
-{
-    int fds[2];
-
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), ==, 0);
-    daemon_pid = fork();
-    g_assert_cmpint(daemon_pid, >=, 0);
-    if (daemon_pid == 0) {
-        close(fds[0]);
-        serve(fds[1]);
-    }
-    close(fds[1]);
-    daemon_fd = fds[0];
-}
-
-static void order(const char *format, ...) G_GNUC_PRINTF(1, 2);
-
-static void order(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    g_autofree char *line = g_strdup_vprintf(format, args);
-    va_end(args);
-    g_assert_cmpint(send(daemon_fd, line, strlen(line), MSG_NOSIGNAL), ==, (int)strlen(line));
-}
-
-// What it answered; NULL when it was killed, and another one is there now.
-static char *await(void)
-{
-    char text[LINE];
-    ssize_t length = recv(daemon_fd, text, sizeof(text) - 1, 0);
-    int status;
-
-    if (length > 0)
-        return g_strndup(text, (gsize)length);
-    close(daemon_fd);
-    g_assert_cmpint(waitpid(daemon_pid, &status, 0), ==, daemon_pid);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        g_error("the daemon ended by itself (%x)", status);
-    return NULL;
 }
 
 // ---- the model
@@ -361,7 +111,7 @@ static gboolean is_free(guint index)
 
 static gboolean has_journal(void)
 {
-    return vf_reconf_has_journal(journals, &pf);
+    return vf_reconf_has_journal(forked_journals(forked), &pf);
 }
 
 // Also while nobody is there to mend it: a guest is without its device only if that is written.
@@ -388,8 +138,7 @@ static void check_leases(void)
 {
     guint seen = 0;
 
-    order("leases");
-    g_autofree char *text = await();
+    g_autofree char *text = forked_ask(forked, "leases");
     g_auto(GStrv) words = g_strsplit(text, " ", 0);
     for (char **word = words + 1; *word != NULL; word++) {
         guint domain, index;
@@ -430,7 +179,7 @@ static void check_functions(void)
     if (!has_journal() && strcmp(now, autoprobe) != 0)
         fail("sriov_drivers_autoprobe is %s and was %s", now, autoprobe);
     for (guint i = 0; i < DOMAINS; i++) {
-        VfPciAddr address = address_of(domains[i].index);
+        VfPciAddr address = forked_address(domains[i].index);
         g_autofree char *driver = domains[i].on ? vf_sriov_driver(root, &address) : NULL;
 
         if (domains[i].on && !has_journal() &&
@@ -468,7 +217,7 @@ static void arm(void)
 static void meddle(guint kind, guint but)
 {
     guint slot = roll(SLOTS), domain = roll(DOMAINS);
-    VfPciAddr address = address_of(slot);
+    VfPciAddr address = forked_address(slot);
 
     if (kind > 1)
         return;
@@ -485,16 +234,10 @@ static void meddle(guint kind, guint but)
     }
 }
 
-static char *ask_once(const char *request)
-{
-    order("%s", request);
-    return await();
-}
-
 // At start, and now and then.
 static void look(void)
 {
-    g_autofree char *said = ask_once("look");
+    g_autofree char *said = forked_ask(forked, "look");
 
     g_assert_cmpstr(said, ==, "ok");
 }
@@ -510,17 +253,18 @@ static gboolean ask(guint but, const char *request)
     dead = -1;
     if (disturbed)
         arm();
-    order("%s", request);
+    forked_send(forked, request);
     meddle(kind, but);
-    g_autofree char *said = await();
+    g_autofree char *said = forked_receive(forked);
     drop("/.points");
     if (said == NULL) {
         kills++;
         tell("  killed%s", has_journal() ? ", with a journal" : "");
         check_paused();
-        start_daemon();
+        forked_start(forked);
         look();
-        said = g_str_has_prefix(request, "reconf") ? g_strdup("killed") : ask_once(request);
+        said =
+            g_str_has_prefix(request, "reconf") ? g_strdup("killed") : forked_ask(forked, request);
         g_assert_nonnull(said);
     }
     if (strcmp(said, "ok") != 0)
@@ -529,7 +273,7 @@ static gboolean ask(guint but, const char *request)
     if (dead >= 0) {
         g_autofree char *over = g_strdup_printf("release %d", dead);
 
-        g_free(ask_once(over));
+        g_free(forked_ask(forked, over));
     }
     // A helper that was killed is what it looks for again later.
     if (disturbed && has_journal())
@@ -549,9 +293,8 @@ static void stop(guint domain)
 
 static gboolean boot(guint domain, guint index)
 {
-    g_autofree char *uuid = uuid_of(domain);
-    g_autofree char *socket = g_strdup_printf("%s/qmp/%s.sock", run_dir, uuid);
-    VfPciAddr address = address_of(index);
+    g_autofree char *socket = forked_socket(forked, domain);
+    VfPciAddr address = forked_address(index);
 
     crew_boot(crew, domain, socket);
     if (crew_add(crew, domain, "ua-virtfn-net0", root, &address))
@@ -615,7 +358,7 @@ static void step_reconf(void)
 static void step_stranger(void)
 {
     guint slot = roll(SLOTS);
-    VfPciAddr address = address_of(slot);
+    VfPciAddr address = forked_address(slot);
 
     disturbed = FALSE;
     if (stranger) {
@@ -690,33 +433,17 @@ static void run_history(void)
 
 static void make_host(void)
 {
-    g_autoptr(GError) error = NULL;
-
-    root = fake_host("igb@" PF_TEXT ",net=eno1", NULL);
-    helper = fake_helper();
-    config = g_build_filename(root, "config", NULL);
-    run_dir = g_build_filename(root, "run", NULL);
-    state_dir = g_build_filename(root, "state", NULL);
-    journals = g_build_filename(run_dir, "reconf", NULL);
-    g_autofree char *file = g_build_filename(config, "pools.conf", NULL);
-    g_autofree char *sockets = g_build_filename(run_dir, "qmp", NULL);
-    g_assert_cmpint(g_mkdir_with_parents(config, 0755), ==, 0);
-    g_assert_cmpint(g_mkdir_with_parents(sockets, 0755), ==, 0);
-    g_file_set_contents(file, "[pool uplink]\npf=eno1\ncount=2\ngrowth=grow\nmax=4\n", -1, &error);
-    g_assert_no_error(error);
+    root = fake_host("igb@" FORKED_PF, NULL);
+    forked = forked_new(root);
     crew = crew_new(0);
 }
 
 static void free_host(void)
 {
     crew_free(crew);
+    forked_free(forked);
     g_string_free(story, TRUE);
     g_free(autoprobe);
-    g_free(journals);
-    g_free(state_dir);
-    g_free(run_dir);
-    g_free(config);
-    g_free(helper);
     fake_host_free(root);
 }
 
@@ -724,11 +451,11 @@ static void free_host(void)
 static void run_histories(guint first, guint end, guint every)
 {
     make_host();
-    start_daemon();
+    forked_start(forked);
     story = g_string_new(NULL);
     for (history = first; history < end; history += every)
         run_history();
-    stop_daemon();
+    forked_stop(forked);
     g_test_message("histories %u to %u, each %u.: %u reconfs, %u growths, %u kills", first, end - 1,
                    every, reconfs, growths, kills);
     if (end - first == 1)
