@@ -83,6 +83,8 @@ void vf_lifecycle_release_lease(VfDaemon *daemon, VfLease *lease)
 typedef struct {
     VfDaemon *daemon;
     char *uuid;
+    guint64 generation; // of the table when it was asked for
+    gboolean again;     // for the second time, see release_check()
     VfAnswered answered;
     gpointer data;
 } Release;
@@ -96,16 +98,30 @@ static void release_committed(const GError *error, gpointer data)
     g_free(release);
 }
 
+static void begin_all(VfDaemon *daemon, const char *uuid);
+
+// Leases are as they were before it, when a commit failed on the way: once more, and then it is
+// left to the next sweep.
 static void release_check(gpointer data)
 {
     Release *release = data;
     g_autoptr(GPtrArray) leases = vf_allocator_leases(release->daemon->allocator, release->uuid);
+    gboolean back = FALSE;
 
     for (guint i = 0; i < leases->len; i++) {
-        if (((VfLease *)g_ptr_array_index(leases, i))->state == VF_LEASE_RELEASING) {
+        const VfLease *lease = g_ptr_array_index(leases, i);
+
+        if (lease->state == VF_LEASE_RELEASING) {
             vf_release_wait(release->daemon, release_check, release);
             return;
         }
+        back |= lease->state != VF_LEASE_RESERVED && lease->generation <= release->generation;
+    }
+    if (back && !release->again) {
+        release->again = TRUE;
+        begin_all(release->daemon, release->uuid);
+        release_check(release);
+        return;
     }
     vf_domains_queue(release->daemon->domains, release->uuid, NULL);
     vf_daemon_after_commit(release->daemon, release_committed, release);
@@ -123,7 +139,7 @@ void vf_lifecycle_release(VfDaemon *daemon, const char *uuid, VfAnswered answere
 {
     Release *release = g_new(Release, 1);
 
-    *release = (Release){daemon, g_strdup(uuid), answered, data};
+    *release = (Release){daemon, g_strdup(uuid), daemon->generation, FALSE, answered, data};
     vf_daemon_drop_orphans(daemon, uuid, NULL);
     begin_all(daemon, uuid);
     release_check(release);
