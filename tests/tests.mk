@@ -31,6 +31,7 @@ UNIT_NAMES := \
 	qmp-libvirt \
 	reconf \
 	reconf-crash \
+	reconf-growth \
 	reconf-histories \
 	render \
 	server \
@@ -57,15 +58,16 @@ UNIT_TESTS := $(UNIT_NAMES:%=$(B)/tests/%)
 $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(say) CC $@
-	$(Q)$(CC) $(LDHARDENING) $^ $(PKG_LIBS) -o $@
+	$(Q)$(CC) $(LDHARDENING) $^ $(LIB) $(PKG_LIBS) -o $@
 
 # A QEMU to talk to.
 $(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf \
-	$(B)/tests/reconf-crash $(B)/tests/reconf-histories: \
+	$(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: \
 	$(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o
 
 # Guests in a process of their own.
-$(B)/tests/reconf-crash $(B)/tests/reconf-histories: $(O)/tests/lib/crew.o
+$(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/crew.o
+$(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/forked.o
 
 $(B)/tests/qemu: $(O)/tests/lib/qemu.o $(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o $(LIB)
 	@mkdir -p $(@D)

@@ -29,6 +29,7 @@ FAKE_UNIT_NAMES := \
 	qdma \
 	reconf \
 	reconf-crash \
+	reconf-growth \
 	reconf-histories \
 	sriov
 

@@ -72,6 +72,21 @@ int fdatasync(int fd)
     return sync_file(fd, SYS_fdatasync);
 }
 
+// As SQLite writes.
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    const char *root = fk_root();
+    char path[FK_PATH];
+    bool seen = fk_points_on(root) && fk_identify(root, fd, path);
+
+    BETWEEN_POINTS("write", seen ? path : NULL, syscall(SYS_pwrite64, fd, data, size, offset));
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset)
+{
+    return pwrite(fd, data, size, offset);
+}
+
 ssize_t readlink(const char *path, char *target, size_t size)
 {
     const char *seen = watched(path);

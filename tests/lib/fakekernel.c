@@ -109,7 +109,8 @@ static int run_store(void *data)
     if (task->result == 0 && !fk_pci_store(store, &task->result)) {
         // The descriptor may be positioned anywhere and opened for appending.
         task->result = ftruncate(store->fd, 0) < 0 ? -errno : 0;
-        if (task->result == 0 && pwrite(store->fd, store->value, strlen(store->value), 0) < 0)
+        if (task->result == 0 &&
+            syscall(SYS_pwrite64, store->fd, store->value, strlen(store->value), 0) < 0)
             task->result = -errno;
     }
     fk_log(store->root, "write %s %s = %s", store->path, *store->value ? store->value : "\"\"",
