@@ -94,14 +94,17 @@ static int run_store(void *data)
     struct task *task = data;
     const FkStore *store = task->store;
     bool numvfs = strstr(store->path, "/sriov_numvfs") != NULL;
+    pid_t caller = getppid();
 
     setsid(); // killing the caller's process group must not reach the kernel
     // pci_rescan_remove_lock: one numvfs at a time on the whole host, sleeps included.
     int lock = numvfs ? fk_lock(store->root, "rescan") : -1;
-    if (task->victim > 0) {
+    // Who has called is not gone before its call is over; anybody else is, and who comes after him
+    // meets a store that has had no effect yet.
+    if (task->victim > 0 && task->victim != caller) {
         const struct timespec moment = {0, 20 * 1000 * 1000};
         fk_victim_dies(task->victim);
-        nanosleep(&moment, NULL); // who comes after it meets a store that has had no effect yet
+        nanosleep(&moment, NULL);
     }
     task->result = fk_scripted_failure(store->root, store->path);
     if (task->result == 0)
@@ -117,6 +120,8 @@ static int run_store(void *data)
            fk_result(task->result));
     if (lock >= 0)
         close(lock);
+    if (task->victim == caller)
+        fk_victim_dies(caller);
     return 0;
 }
 

@@ -234,12 +234,23 @@ static void meddle(guint kind, guint but)
     }
 }
 
-// At start, and now and then.
+// VFs that are made while none has an owner leave it off (plugin/sriov.h).
+static void accept_off(void)
+{
+    g_autofree char *now = fake_read(root, PF_DIR "sriov_drivers_autoprobe");
+
+    if (strcmp(now, "0") == 0)
+        strcpy(autoprobe, now);
+}
+
+// At start, and now and then. Functions that were set aside are tried again, and made for that.
 static void look(void)
 {
     g_autofree char *said = forked_ask(forked, "look");
 
     g_assert_cmpstr(said, ==, "ok");
+    if (owners() == 0 && !has_journal())
+        accept_off();
 }
 
 // TRUE when the daemon said yes: the one that was asked, or, if that was killed, the next one, as a
@@ -314,15 +325,10 @@ static void step_start(guint domain)
     guint vfs = vf_sriov_count(root, &pf);
 
     gboolean yes = ask(domain, prepare);
-    if (before == 0) {
-        // VFs that are made for the first owner leave it off (plugin/sriov.h).
-        g_autofree char *now = fake_read(root, PF_DIR "sriov_drivers_autoprobe");
-
-        if (strcmp(now, "0") == 0)
-            strcpy(autoprobe, now);
-    } else {
+    if (before == 0)
+        accept_off();
+    else
         growths += vf_sriov_count(root, &pf) != vfs;
-    }
     if (yes && !is_free(index))
         fail("function %u was given to g%u and has an owner", index, domain);
     if (!yes && calm && !disturbed)
@@ -416,13 +422,13 @@ static void run_history(void)
     fake_write(root, PF_DIR "sriov_numvfs", "0");
     fake_write(root, PF_DIR "sriov_drivers_autoprobe", autoprobe);
     drop("/.log");
-    for (guint i = 3 + roll(3); i > 0; i--)
+    for (guint i = 3 + roll(2); i > 0; i--)
         step();
-    if (stranger)
-        step_stranger();
     for (guint i = 0; i < DOMAINS; i++)
         if (domains[i].on)
             stop(i);
+    if (stranger)
+        step_stranger();
     disturbed = FALSE;
     look();
     check();
