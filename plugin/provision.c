@@ -68,7 +68,8 @@ gboolean vf_provision_prepare(VfProvision *p, GError **error)
         return FALSE;
 
     VfTarget target = target_of(p);
-    if (vf_profile_needs_unbound(&target, &p->settings) &&
+    g_autofree char *driver = vf_sriov_driver(p->root, &p->address);
+    if (driver != NULL && vf_profile_needs_unbound(&target, &p->settings) &&
         !vf_sriov_unbind(p->root, &p->address, error))
         return FALSE;
     return vf_profile_pre(&target, &p->settings, error) &&
