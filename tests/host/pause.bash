@@ -128,7 +128,7 @@ group_device() {
 open_groups() {
     local pid file numbers
     pid=$(guest_pid "$1")
-    find "/proc/$pid/fd" -lname '/dev/vfio/[0-9]*' | while read -r file; do
+    find "/proc/$pid/fd" -lname '*/vfio/[0-9]*' | while read -r file; do
         numbers=$(stat -L -c '0x%t:0x%T' "$file")
         printf '%d:%d\n' "${numbers%:*}" "${numbers#*:}"
     done | sort

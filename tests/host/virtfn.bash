@@ -89,7 +89,8 @@ guest_pings() {
 }
 
 # agree: ledger, sysfs and libvirt say the same: each lease belongs to a running domain, each function that QEMU has
-# open is leased, nothing else is.
+# open is leased, nothing else is. A descriptor that a virtfnd passed which has ended since is named without its /dev: the
+# mount name space in which it was opened is gone.
 agree() {
     local running leased open
     running=$(for name in $(virsh -q list --name); do
@@ -100,7 +101,7 @@ agree() {
         printf 'libvirt has:\n%s\nthe ledger has:\n%s\n' "$running" "$leased" >&2
         return 1
     }
-    open=$(find /proc/[0-9]*/fd -lname '/dev/vfio/[0-9]*' 2>/dev/null | wc -l)
+    open=$(find /proc/[0-9]*/fd -lname '*/vfio/[0-9]*' 2>/dev/null | wc -l)
     [[ $open == "$(printf '%s' "$leased" | grep -c .)" ]] || {
         echo "$open functions are open, leased are: $leased" >&2
         return 1
