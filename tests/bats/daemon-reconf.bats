@@ -286,6 +286,24 @@ $PF: nothing to change, nobody is paused"
     equal "$(noted release)" "gold#3"
 }
 
+@test "a start that waits for a reconf gets the profile that it brought" {
+    local order
+    profiles
+    write_pool uplink pf=$PF count=5 profile=silver
+    reload
+    cli reconf --yes uplink
+    QEMU_PAUSE_US=700000 boot g3 d="${VF[3]}"
+    cli reconf --yes --json --profile gold uplink >"$BATS_TEST_TMPDIR/events" &
+    order=$!
+    await '"step":"pause","what":"begin"' "$BATS_TEST_TMPDIR/events"
+    noted pre >/dev/null
+    hook prepare g4 e@uplink=0000:01:11.0
+    wait $order
+    equal "$(noted pre)" "gold#0 gold#1 gold#2 gold#3 gold#4"
+    hook release g4 e@uplink=0000:01:11.0
+    equal "$(noted release)" "gold#4"
+}
+
 @test "a daemon killed while the guests are resumed: the next one knows what they were given" {
     profiles
     pool_profile silver
