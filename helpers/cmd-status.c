@@ -150,6 +150,24 @@ static guint count_state(const json_t *functions, const char *state)
     return count;
 }
 
+// A profile that was chosen has to be named again, or the configured one is given.
+static void print_outdated(const VfCli *cli, const json_t *pool, const char *name)
+{
+    json_t *chosen = json_object_get(pool, "chosen");
+    const char *profile = json_string_value(json_object_iter_value(json_object_iter(chosen)));
+    int count = (int)number(pool, "outdated");
+
+    if (count == 0)
+        return;
+    g_autofree char *text =
+        g_strdup_printf("%d functions in use have the settings of a profile of before" VF_REMEDY
+                        "give them the present ones: virtfn reconf %s%s%s%s",
+                        count, profile != NULL ? "--profile " : "", profile != NULL ? profile : "",
+                        profile != NULL ? " " : "", name);
+    g_autofree char *clean = vf_text_clean(text);
+    print_trouble(cli, VF_YELLOW, "  ", "", clean);
+}
+
 static void print_pool(const VfCli *cli, const json_t *pool)
 {
     g_autofree char *name = vf_text_clean(vf_cell_text(pool, "name"));
@@ -172,6 +190,7 @@ static void print_pool(const VfCli *cli, const json_t *pool)
     printf("\n");
     if (problem != NULL)
         print_trouble(cli, VF_RED, "  ", "", problem);
+    print_outdated(cli, pool, name);
     json_array_foreach(json_object_get(pool, "pfs"), i, pf) print_pf(cli, pool, pf);
 }
 

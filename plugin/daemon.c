@@ -414,6 +414,19 @@ const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const Vf
                           : &config->settings;
 }
 
+gboolean vf_daemon_is_current(const VfDaemon *daemon, const VfLease *lease)
+{
+    const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
+    VfSettings due;
+    gboolean same;
+
+    vf_settings_merge(&due, vf_daemon_profile(daemon, lease->pool, &slot->pf->pci.address),
+                      &lease->claim);
+    same = vf_settings_equal(&due, &lease->settings);
+    vf_settings_clear(&due);
+    return same;
+}
+
 void vf_daemon_set_claim(const VfDaemon *daemon, VfLease *lease, const VfSettings *claim)
 {
     const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);

@@ -92,6 +92,9 @@ const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const Vf
 // by that and by its profile as it is now.
 void vf_daemon_set_claim(const VfDaemon *daemon, VfLease *lease, const VfSettings *claim);
 
+// FALSE when its function has other settings than a start would give it: they were changed since.
+gboolean vf_daemon_is_current(const VfDaemon *daemon, const VfLease *lease);
+
 // Stamps a lease with a new generation and the time, and writes it to the ledger. On failure this
 // turn's commit will fail too, and make the table what the ledger has.
 gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error);

@@ -149,10 +149,15 @@ void vf_view_pool(GString *out, const VfDaemon *daemon, guint number)
 {
     const VfInvPool *pool = vf_daemon_pool(daemon, number);
     const VfPoolConfig *config = pool->config;
-    guint leased = 0;
+    guint leased = 0, outdated = 0;
 
-    for (guint s = 0; s < pool->slots->len; s++)
-        leased += vf_allocator_at(daemon->allocator, number, s) != NULL;
+    for (guint s = 0; s < pool->slots->len; s++) {
+        const VfLease *lease = vf_allocator_at(daemon->allocator, number, s);
+
+        leased += lease != NULL;
+        outdated += lease != NULL && lease->state == VF_LEASE_RUNNING &&
+                    !vf_daemon_is_current(daemon, lease);
+    }
     vf_json_append(out,
                    "{'name':%s,'file':%s,'growth':%s,'count':%n,'max':%n,'signal':%s,'profile':%s,"
                    "'settings':",
@@ -167,8 +172,9 @@ void vf_view_pool(GString *out, const VfDaemon *daemon, guint number)
     }
     vf_json_append(out, "],'functions':");
     vf_view_functions(out, daemon, number);
-    vf_json_append(out, ",'free':%i,'leased':%i,'problem':%s}",
-                   vf_allocator_free_slots(daemon->allocator, number), leased, pool->problem);
+    vf_json_append(out, ",'free':%i,'leased':%i,'outdated':%i,'problem':%s}",
+                   vf_allocator_free_slots(daemon->allocator, number), leased, outdated,
+                   pool->problem);
 }
 
 void vf_view_pools(GString *out, const VfDaemon *daemon)

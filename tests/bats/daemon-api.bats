@@ -49,7 +49,7 @@ refused() {
 @test "a pool, its PF and a free function" {
     api GET /v1/pools/uplink >"$BATS_TEST_TMPDIR/pool"
     equal "$(jq -c 'del(.functions)' "$BATS_TEST_TMPDIR/pool")" \
-        "{\"name\":\"uplink\",\"file\":\"$CONFIG/uplink.conf\",\"growth\":\"static\",\"count\":4,\"max\":4,\"signal\":\"auto\",\"profile\":\"plain\",\"settings\":{\"program\":\"/usr/bin/true\"},\"chosen\":{},\"pfs\":[{\"address\":\"$PF\",\"netdev\":\"eno1\",\"vendor\":\"8086\",\"device\":\"10c9\",\"vendor_name\":null,\"product_name\":null,\"numa_node\":null,\"driver\":\"igb\",\"total\":7,\"vfs\":0,\"problem\":null}],\"free\":4,\"leased\":0,\"problem\":null}"
+        "{\"name\":\"uplink\",\"file\":\"$CONFIG/uplink.conf\",\"growth\":\"static\",\"count\":4,\"max\":4,\"signal\":\"auto\",\"profile\":\"plain\",\"settings\":{\"program\":\"/usr/bin/true\"},\"chosen\":{},\"pfs\":[{\"address\":\"$PF\",\"netdev\":\"eno1\",\"vendor\":\"8086\",\"device\":\"10c9\",\"vendor_name\":null,\"product_name\":null,\"numa_node\":null,\"driver\":\"igb\",\"total\":7,\"vfs\":0,\"problem\":null}],\"free\":4,\"leased\":0,\"outdated\":0,\"problem\":null}"
     equal "$(jq -c '.functions[0]' "$BATS_TEST_TMPDIR/pool")" \
         "{\"pool\":\"uplink\",\"pf\":\"$PF\",\"netdev\":\"eno1\",\"index\":0,\"address\":\"$VF0\",\"exists\":false,\"state\":\"free\",\"pointed\":0,\"lease\":null,\"problem\":null}"
     equal "$(ask /v1/pools '.pools | length')" 1

@@ -232,6 +232,9 @@ removals() {
 @test "an edited and reloaded profile is given to the functions in use, with as many VFs as there are" {
     profiles
     pool_profile silver
+    run cli status
+    [[ $output == *"  3 functions in use have the settings of a profile of before
+    remedy: give them the present ones: virtfn reconf uplink"* ]]
     run cli reconf --dry-run uplink
     expect 0 "$PF: 4 VFs, 4 now; 3 functions in use
   VF 0 ${VF[0]}  g1/a: program - -> $BATS_TEST_TMPDIR/silver
@@ -242,6 +245,7 @@ $PF: how long guests will be without their functions is not known yet"
     cli reconf --yes uplink
     equal "$(removals)" 1
     equal "$(noted pre)" "silver#0 silver#1 silver#2"
+    equal "$(ask /v1/pools/uplink .outdated)" 0
     all_run
     run cli reconf --yes uplink
     expect 0 "$PF: 4 VFs, 4 now; 3 functions in use
