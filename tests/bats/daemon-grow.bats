@@ -82,6 +82,17 @@ g3/c uplink#2 running"
     equal "$(journals)" 0
 }
 
+@test "a guest that is being saved stops the growth, by name, and is not asked to pause" {
+    start_host
+    QEMU_MIGRATION=active boot g1 a="${VF[0]}"
+    boot g2 b="${VF[1]}"
+    run hook prepare g3 "c@uplink=${VF[2]}"
+    expect 1 "virtfn: domain 'g3', device 'c': pool 'uplink' cannot grow: domain 'g1': it is being migrated, saved or restored (active) -- try again when that is over, or end it with \`virsh domjobabort\`"
+    equal "$(vf_count $PF)" 2
+    equal "$(devices g1)" "ua-virtfn-a running"
+    equal "$(journals)" 0
+}
+
 @test "a stranger stops the growth, and the guests go on" {
     start_host
     boot g1 a="${VF[0]}"
