@@ -206,7 +206,7 @@ static gboolean settle(VfDaemon *daemon, const VfReconf *reconf)
         if (lease == NULL || vf_settings_equal(&lease->settings, &owner->after))
             continue;
         replace(&lease->settings, &owner->after, &owner->after);
-        vf_daemon_keep(daemon, lease, lease->state, NULL);
+        vf_daemon_store(daemon, lease, NULL);
     }
     settle_choices(daemon, reconf);
     return vf_daemon_flush(daemon);

@@ -57,7 +57,7 @@ static void refresh_settings(VfWork *work)
         vf_daemon_set_claim(daemon, lease, &claim);
         vf_settings_clear(&claim);
         if (!vf_settings_equal(&lease->settings, &p->settings))
-            vf_daemon_keep(daemon, lease, lease->state, NULL);
+            vf_daemon_store(daemon, lease, NULL);
     }
     vf_settings_clear(&p->settings);
     vf_settings_merge(&p->settings, &lease->settings, &lease->settings);
