@@ -56,7 +56,7 @@ static char *autoprobe;
 static int dead; // the domain that died meanwhile, -1 = none
 static GRand *dice;
 static GString *story;
-static guint kills, reconfs, growths;
+static guint kills, reconfs, growths, stuck;
 
 static guint roll(guint below)
 {
@@ -196,6 +196,7 @@ static void check(void)
     check_removals();
     check_leases();
     check_functions();
+    stuck += has_journal();
     if (has_journal() && !stranger && !disturbed)
         fail("a journal is open, and nobody is in the way");
 }
@@ -216,13 +217,20 @@ static void arm(void)
 // What others do while the daemon is at it. `but`: the domain that it is about.
 static void meddle(guint kind, guint but)
 {
-    guint slot = roll(SLOTS), domain = roll(DOMAINS);
-    VfPciAddr address = forked_address(slot);
+    guint slot = roll(SLOTS), domain = roll(DOMAINS), patience = roll(8);
+    gboolean opened = FALSE;
 
     if (kind > 1)
         return;
+    if (domains[domain].on && roll(2))
+        slot = domains[domain].index; // which is free for a moment only
+    VfPciAddr address = forked_address(slot);
     g_usleep(roll(8000));
-    if (kind == 0 && crew_hold(crew, root, &address)) {
+    for (guint i = 0; kind == 0 && !opened && i <= patience; i++) {
+        opened = crew_hold(crew, root, &address);
+        g_usleep(opened ? 0 : 1000);
+    }
+    if (opened) {
         stranger = disturbed = TRUE;
         tell("  meanwhile a stranger opened function %u", slot);
     } else if (kind == 1 && domain != but && domains[domain].on) {
@@ -441,7 +449,7 @@ static void make_host(void)
 {
     root = fake_host("igb@" FORKED_PF, NULL);
     forked = forked_new(root);
-    crew = crew_new(0);
+    crew = crew_new(400);
 }
 
 static void free_host(void)
@@ -462,8 +470,9 @@ static void run_histories(guint first, guint end, guint every)
     for (history = first; history < end; history += every)
         run_history();
     forked_stop(forked);
-    g_test_message("histories %u to %u, each %u.: %u reconfs, %u growths, %u kills", first, end - 1,
-                   every, reconfs, growths, kills);
+    g_test_message("histories %u to %u, each %u.: %u reconfs, %u growths, %u kills, "
+                   "%u times stuck",
+                   first, end - 1, every, reconfs, growths, kills, stuck);
     if (end - first == 1)
         g_test_message("%s", story->str);
     free_host();
