@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A card reconfigured under guests that use it, by virtfn: a start that does not fit, and `virtfn reconf`. In the
-# guests nothing is unplugged, and pings go on by themselves.
+# A card reconfigured under guests that use it, by virtfn: a start that does not fit, and `virtfn reconf` of the number,
+# the profile and the bitstream. In the guests nothing is unplugged, and pings go on by themselves.
 
 source /usr/share/virtfn-test/lib.bash
 source /usr/share/virtfn-test/virtfn.bash
 source /usr/share/virtfn-test/pause.bash
 
 setup_file() {
-    printf '[pool uplink]\npf = %s\ncount = 2\ngrowth = grow\nmax = 4\n' "$(pf_netdev igb 0)" >/etc/virtfn/host.conf
-    systemctl reload-or-restart virtfnd
-    wait_until 30 connected
+    configure
     pf_up
     for i in 1 2; do
         net_guest "g$i" "$i"
@@ -28,6 +26,16 @@ teardown_file() {
 
 teardown() {
     [[ -n ${BATS_TEST_COMPLETED:-} ]] || scenario_diagnose "failed-$BATS_TEST_NUMBER"
+}
+
+# configure LINE...: pool uplink as it is in these tests, with these lines behind it.
+configure() {
+    {
+        printf '[pool uplink]\npf = %s\ncount = 2\ngrowth = grow\nmax = 4\n' "$(pf_netdev igb 0)"
+        [[ $# -eq 0 ]] || printf '%s\n' "$@"
+    } >/etc/virtfn/host.conf
+    systemctl reload-or-restart virtfnd
+    wait_until 30 connected
 }
 
 # net_guest NAME NUMBER: define a guest with a NIC of pool uplink, at 192.0.2.1NUMBER.
@@ -104,4 +112,68 @@ pings_end() {
     [ "$(vfs)" = 3 ]
     go_on "$(clock)"
     pings_end
+}
+
+# by_command OPTION..., by_api JSON: reconfigures uplink one way or the other; the events are in $BATS_TEST_TMPDIR/events.
+by_command() {
+    virtfn --json reconf --yes "$@" uplink >"$BATS_TEST_TMPDIR/events"
+    told command
+}
+
+by_api() {
+    api /v1/reconf --max-time 120 -H 'Content-Type: application/json' --data "$1" >"$BATS_TEST_TMPDIR/events"
+    told API
+}
+
+told() {
+    jq -es 'last == {event: "done", ok: true}' "$BATS_TEST_TMPDIR/events" >/dev/null
+    note "by $1: $(jq -rs 'map(select(.event == "times"))[0] |
+        "away for \(.outage_us / 1000 | floor) ms: \([.steps_us | to_entries[] | "\(.key) \(.value / 1000 | floor)"] | join(", "))"' \
+        "$BATS_TEST_TMPDIR/events")"
+}
+
+# in_vlan WORD: what the PF says of the VLAN of both guests' functions.
+in_vlan() {
+    local number
+    for number in 0 1; do
+        ip link show "$(pf_netdev igb 0)" | grep "vf $number .*52:54:00:00:00:0$((number + 1))" | grep -q "vlan $1" || return 1
+    done
+}
+
+@test "as many VFs as before with another profile: the guests go on in its VLAN, and back" {
+    device=$(pf_netdev igb 0)
+    configure '[profile tagged]' 'vlan = 7'
+    virtfn reconf --yes uplink >/dev/null
+    [ "$(vfs)" = 2 ]
+    ip link add link "$device" name "$device.7" type vlan id 7
+    ip link set "$device.7" up
+    pings_both
+    by_command --profile tagged
+    for i in 1 2; do ip route replace "192.0.2.1$i/32" dev "$device.7" src 192.0.2.1; done
+    go_on "$(clock)"
+    in_vlan 7
+    [ "$(vfs)" = 2 ]
+    virtfn reconf --yes --profile tagged uplink | grep -q 'nothing to change, nobody is paused'
+    by_api '{"target":"uplink"}'
+    ip link del "$device.7"
+    go_on "$(clock)"
+    run in_vlan 7
+    [ "$status" != 0 ]
+    pings_end
+}
+
+@test "a bitstream that takes 500 ms to load, by the command and by the API" {
+    printf '#!/bin/sh\nsleep 0.5\necho "$@" >>/run/flashed\n' >/usr/local/sbin/flash-card
+    chmod 755 /usr/local/sbin/flash-card
+    echo image >/run/image.bit
+    configure 'bitstream-program = /usr/local/sbin/flash-card'
+    pings_both
+    by_command --bitstream /run/image.bit
+    go_on "$(clock)"
+    by_api '{"target":"uplink","bitstream":"/run/image.bit"}'
+    go_on "$(clock)"
+    pings_end
+    [ "$(sort -u /run/flashed)" = "flash $(pf igb 0) /run/image.bit" ]
+    [ "$(wc -l </run/flashed)" = 2 ]
+    [ "$(vfs)" = 2 ]
 }
