@@ -62,6 +62,7 @@ g3/c uplink#2 running"
     boot g1 a="${VF[0]}"
     hook prepare g2 "b@uplink=${VF[1]}"
     (
+        trap power_off_all EXIT # its QEMU is not among those of the test
         sleep 0.5
         power_on g2 "ua-virtfn-b=${VF[1]}"
         wait
