@@ -145,6 +145,31 @@ static void test_point(gconstpointer data)
     go_home(c->request);
 }
 
+// Neither way could be gone: nobody touches the card until the next look has ended it.
+static void test_stuck(void)
+{
+    static const char *const point = "before write drivers_probe 0000:01:10.0";
+    g_autofree char *orders = g_strdup_printf("EIO 1 %s\nEIO 2 %s\n", point, point);
+
+    drop("/.trace");
+    put("/.points", orders);
+    g_autofree char *said = forked_ask(forked, "reconf 3");
+    drop("/.points");
+    g_assert_nonnull(strstr(said, "neither the new nor the old configuration"));
+    for (guint i = 0; i < 2; i++) {
+        g_autofree char *refused = forked_ask(forked, i == 0 ? "reconf 4" : requests[PREPARE]);
+        g_autofree char *state = crew_state(crew, 0, DEVICE);
+
+        if (strstr(refused, "its last reconf has not ended") == NULL)
+            g_error("not refused: %s", refused);
+        g_assert_cmpstr(state, ==, "paused");
+    }
+    must("look");
+    must(requests[PREPARE]);
+    check(PREPARE);
+    go_home(PREPARE);
+}
+
 // ---- the list
 
 static void add_case(Request request, const char *action, guint nth, const char *point)
@@ -248,6 +273,7 @@ int main(int argc, char **argv)
     cases = g_ptr_array_new_with_free_func(case_free);
     for (Request i = PREPARE; i < REQUESTS; i++)
         list_points(i);
+    g_test_add_func("/reconf-growth/stuck/nobody-touches-it", test_stuck);
     g_test_add_func("/reconf-growth/list/all-reached", test_all_reached);
     int result = g_test_run();
     forked_free(forked);
