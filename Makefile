@@ -63,6 +63,10 @@ LIB_SOURCES := \
 	helpers/lib/pciaddr.c \
 	helpers/lib/quote.c \
 	helpers/lib/table.c \
+	plugin/accel-choose.c \
+	plugin/accel-queue.c \
+	plugin/accel-table.c \
+	plugin/accel.c \
 	plugin/adopt.c \
 	plugin/allocator.c \
 	plugin/attach.c \
@@ -119,6 +123,7 @@ LIB_SOURCES := \
 	plugin/server.c \
 	plugin/settings.c \
 	plugin/settle.c \
+	plugin/slices.c \
 	plugin/splice.c \
 	plugin/sriov.c \
 	plugin/view.c \

@@ -4,6 +4,7 @@
 # and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
 
 UNIT_NAMES := \
+	accel-histories \
 	allocator \
 	client \
 	config \
@@ -49,6 +50,7 @@ BATS_PROGRAMS := \
 
 BENCH_PROGRAMS := \
 	$(B)/bench/decide \
+	$(B)/bench/decide-region \
 	$(B)/bench/leases \
 	$(B)/bench/prepare \
 	$(B)/bench/spawn

@@ -5,7 +5,8 @@
 
 BENCH_BUILD = $(CC) $(CPPFLAGS_ALL) $(CFLAGS) $(WARNINGS) $(HARDENING) -Itests/bench
 
-$(B)/bench/decide: tests/bench/decide.c tests/bench/sample.c tests/bench/sample.h $(LIB)
+$(B)/bench/decide $(B)/bench/decide-region: $(B)/bench/%: tests/bench/%.c tests/bench/sample.c \
+	tests/bench/sample.h $(LIB)
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(BENCH_BUILD) $(filter %.c %.a,$^) $(LDHARDENING) $(PKG_LIBS) -o $@

@@ -12,7 +12,6 @@
 
 #include <err.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "allocator.h"
 #include "sample.h"
@@ -22,7 +21,6 @@
 #define CLAIMS (2 * DOMAINS)
 #define FULL (SLOTS * 95 / 100)
 #define DECISIONS_MAX 1000000
-#define CLOCK_PAIRS 10001
 
 typedef struct {
     char uuid[37];
@@ -34,33 +32,6 @@ static Claim claims[CLAIMS];
 static Claim *held[FULL];
 static guint n_held;
 static double taken[DECISIONS_MAX];
-
-static guint64 now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (guint64)t.tv_sec * 1000000000 + (guint64)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-// Nanoseconds between two readings of the clock.
-static double clock_cost(void)
-{
-    for (int i = 0; i < CLOCK_PAIRS; i++) {
-        guint64 start = now_ns();
-
-        taken[i] = (double)(now_ns() - start);
-    }
-    qsort(taken, CLOCK_PAIRS, sizeof *taken, compare);
-    return taken[CLOCK_PAIRS / 2];
-}
 
 // A claim without a lease.
 static Claim *pick(GRand *random)
@@ -88,10 +59,10 @@ static void run(VfAllocator *allocator, GRand *random, int n, double clock)
         if (n_held == FULL)
             release_one(allocator, random);
         Claim *claim = pick(random);
-        guint64 start = now_ns();
+        double start = bench_now_ns();
         VfAnswer answer =
             vf_allocator_lease(allocator, 0, claim->uuid, claim->device, VF_NO_SLOT, &claim->lease);
-        double ns = (double)(now_ns() - start);
+        double ns = bench_now_ns() - start;
 
         if (answer != VF_GRANTED)
             errx(1, "%s/%s: answer %d, a function is free", claim->uuid, claim->device, answer);
@@ -105,7 +76,7 @@ int main(int argc, char **argv)
     g_autoptr(VfAllocator) allocator = vf_allocator_new();
     g_autoptr(GRand) random = g_rand_new_with_seed(1);
     int n = argc == 2 ? atoi(argv[1]) : 0;
-    double clock = clock_cost();
+    double clock = bench_clock_cost_ns();
 
     if (n < 1000 || n > DECISIONS_MAX)
         errx(2, "usage: decide DECISIONS");

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define CLOCK_PAIRS 10001
+
 double bench_clock_ms(clockid_t clock)
 {
     struct timespec t;
@@ -26,6 +28,27 @@ static int compare(const void *a, const void *b)
     double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
+}
+
+double bench_now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)((long long)t.tv_sec * 1000000000 + t.tv_nsec);
+}
+
+double bench_clock_cost_ns(void)
+{
+    static double taken[CLOCK_PAIRS];
+
+    for (int i = 0; i < CLOCK_PAIRS; i++) {
+        double start = bench_now_ns();
+
+        taken[i] = bench_now_ns() - start;
+    }
+    qsort(taken, CLOCK_PAIRS, sizeof *taken, compare);
+    return taken[CLOCK_PAIRS / 2];
 }
 
 static void print(const char *name, const char *unit, double median, double min, double max, int n)

@@ -13,6 +13,11 @@ double bench_clock_ms(clockid_t clock);
 // Monotonic time.
 double bench_now_ms(void);
 
+// The same for what takes less than a microsecond, and what it costs to read it twice: the median
+// of many pairs with nothing between.
+double bench_now_ns(void);
+double bench_clock_cost_ns(void);
+
 // Sorts `values` and prints {"name", "unit", "median", "min", "max", "n"}. n is at least 1.
 void bench_print(const char *name, const char *unit, double *values, int n);
 
