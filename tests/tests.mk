@@ -4,6 +4,7 @@
 # and the fake kernel. `make check-unit` runs them all, `make $(B)/tests/NAME` builds one.
 
 UNIT_NAMES := \
+	accel \
 	accel-histories \
 	allocator \
 	client \
@@ -37,6 +38,7 @@ UNIT_NAMES := \
 	render \
 	server \
 	settings \
+	slices \
 	sriov \
 	table
 

@@ -20,7 +20,7 @@
 #define DOMAINS 6
 #define DEVICES 2
 #define REQUESTS (DOMAINS * DEVICES)
-#define STEPS 60000
+#define STEPS 300000
 #define NONE VF_ACCEL_NONE
 
 static const VfAccelPolicy policy = {
