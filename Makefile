@@ -65,6 +65,7 @@ LIB_SOURCES := \
 	helpers/lib/table.c \
 	plugin/accel-choose.c \
 	plugin/accel-queue.c \
+	plugin/accel-records.c \
 	plugin/accel-table.c \
 	plugin/accel.c \
 	plugin/adopt.c \

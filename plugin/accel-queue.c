@@ -131,8 +131,7 @@ static VfAccelRequest *next_answer(const VfAccel *accel, gint64 now, VfAccelPlac
     for (guint a = 0; a < accel->n_accelerators; a++) {
         for (guint32 left = accel->queued[a]; left != 0; left &= left - 1) {
             const VfAccelQueue *queue = &accel->queues[a][__builtin_ctz(left)];
-            VfAccelPlace found;
-
+            VfAccelPlace found = {VF_ACCEL_WAIT, VF_ACCEL_NONE};
             VfAccelRequest *r = NULL;
 
             if (best == NULL || before(accel, queue->first, best, now))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The table behind accel.h, for the files that make it up: accel-table.c keeps it, accel-choose.c
-// finds places, accel-queue.c keeps order among waiters, accel.c changes it by their rules.
+// The table behind accel.h, for the files that make it up: accel-table.c and accel-records.c keep
+// it, accel-choose.c finds places, accel-queue.c keeps order among waiters, accel.c changes it by
+// their rules.
 //
 // Sets of regions are words of 64 bits, so that a decision is a few ands. Invariant: after each
 // vf_accel_refresh_region() `free`, `joinable`, `lendable` and `grip` say of that region what its
@@ -65,12 +66,14 @@ struct VfAccel {
     guint buckets_mask;
 };
 
-// ---- accel-table.c
+// ---- accel-records.c
 
 // NULL when it is not there / when the table is full.
 VfAccelDomain *vf_accel_find_domain(const VfAccel *accel, const char *uuid);
 VfAccelRequest *vf_accel_new_record(VfAccel *accel, const char *uuid, const char *device);
 void vf_accel_drop_record(VfAccel *accel, VfAccelRequest *request);
+
+// ---- accel-table.c
 
 void vf_accel_put_loaded(VfAccel *accel, guint region, guint accelerator);
 void vf_accel_refresh_region(VfAccel *accel, guint region);

@@ -330,7 +330,9 @@ VfAccelVerdict vf_accel_remap_check(const VfAccel *accel, const VfAccelRequest *
 guint vf_accel_remap(VfAccel *accel, VfAccelRequest *request, guint accelerator, gint64 now,
                      VfAccelDecision *out)
 {
-    g_assert(vf_accel_remap_check(accel, request, accelerator) == VF_ACCEL_OK);
+    VfAccelVerdict verdict = vf_accel_remap_check(accel, request, accelerator);
+
+    g_assert(verdict == VF_ACCEL_OK);
     withdraw(accel, request, now);
     if (request->movable)
         vf_accel_give_function(accel, request);
