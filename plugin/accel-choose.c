@@ -82,6 +82,18 @@ static VfAccelSet weakest(const VfAccel *accel, VfAccelSet set, guint level)
     return 0;
 }
 
+gboolean vf_accel_hopeless(const VfAccel *accel, guint accelerator, guint level)
+{
+    VfAccelSet reach =
+        (accel->reach[accelerator] & ~accel->failed[accelerator]) | accel->loaded[accelerator];
+    VfAccelSet prey = 0;
+
+    for (guint grip = 0; grip < VF_ACCEL_GRIPS && grip <= level; grip++)
+        prey |= accel->grip[grip];
+    return (reach & ~accel->avoided & (accel->free | accel->joinable | (prey & ~accel->guarded))) ==
+           0;
+}
+
 VfAccelPlace vf_accel_choose(const VfAccel *accel, const VfAccelRequest *request, guint level)
 {
     guint a = request->accelerator;

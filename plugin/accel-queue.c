@@ -110,6 +110,9 @@ static VfAccelRequest *first_with_place(const VfAccel *accel, const VfAccelQueue
 {
     guint64 refused = 0;
 
+    if (vf_accel_hopeless(accel, queue->first->accelerator,
+                          vf_accel_level(accel, queue->first, now)))
+        return NULL;
     for (VfAccelRequest *r = queue->first; r != NULL; r = r->next) {
         guint64 need = needs(r);
 

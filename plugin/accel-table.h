@@ -103,6 +103,9 @@ typedef struct {
 
 // The place for a request at this level, quotas aside. Needs vf_accel_expire() before it.
 VfAccelPlace vf_accel_choose(const VfAccel *accel, const VfAccelRequest *request, guint level);
+// TRUE when no request for the accelerator has a place at this level or a lower one: a quick look
+// that need not walk a long queue.
+gboolean vf_accel_hopeless(const VfAccel *accel, guint accelerator, guint level);
 // Makes it so, and says what has to be done.
 void vf_accel_grant(VfAccel *accel, VfAccelRequest *request, const VfAccelPlace *place, guint level,
                     VfAccelDecision *decision);

@@ -335,6 +335,21 @@ static void test_load_fails(void)
     g_assert_cmpuint(vf_accel_release(accel, request, 15, out), ==, 0);
 }
 
+static void test_backoffs_end_apart(void)
+{
+    g_autoptr(VfAccel) accel = make(4, 1);
+    VfAccelAsk a = wish(1, SHA, 1), b = wish(2, AES, 1), again = wish(3, SHA, 1);
+    VfAccelRequest *first = assert_answer(accel, &a, 0, VF_ACCEL_ASSIGN_LOAD).request;
+
+    vf_accel_leave(accel, first);
+    g_assert_cmpuint(vf_accel_failed(accel, first, VF_ACCEL_STEP_LOAD, 0, out), ==, 0);
+    VfAccelRequest *second = assert_answer(accel, &b, BACKOFF - 1, VF_ACCEL_ASSIGN_LOAD).request;
+    vf_accel_leave(accel, second);
+    // A new failure does not prolong the old one's.
+    g_assert_cmpuint(vf_accel_failed(accel, second, VF_ACCEL_STEP_LOAD, BACKOFF, out), ==, 0);
+    assert_answer(accel, &again, BACKOFF, VF_ACCEL_ASSIGN_LOAD);
+}
+
 static void test_connect_fails(void)
 {
     g_autoptr(VfAccel) accel = make(4, 2);
@@ -603,6 +618,7 @@ int main(int argc, char **argv)
     g_test_add_func("/accel/nobody-waits-for-ever", test_nobody_waits_for_ever);
     g_test_add_func("/accel/pause-fails", test_pause_fails);
     g_test_add_func("/accel/load-fails", test_load_fails);
+    g_test_add_func("/accel/backoffs-end-apart", test_backoffs_end_apart);
     g_test_add_func("/accel/connect-fails", test_connect_fails);
     g_test_add_func("/accel/victim-goes", test_victim_goes);
     g_test_add_func("/accel/shared", test_shared);
