@@ -8,7 +8,7 @@
 
 #include "accel-table.h"
 
-static gboolean leaves_card(const VfAccel *accel, const VfAccelAsk *ask)
+static gboolean off_the_card(const VfAccel *accel, const VfAccelAsk *ask)
 {
     if (ask->card == VF_ACCEL_NONE)
         return ask->function != VF_ACCEL_NONE;
@@ -24,7 +24,7 @@ static VfAccelVerdict check_ask(const VfAccel *accel, const VfAccelAsk *ask)
     if (strlen(ask->uuid) != 36 || device_length == 0 ||
         device_length >= sizeof(((VfAccelRequest *)NULL)->device))
         return VF_ACCEL_BAD_ASK;
-    if (ask->group >= accel->n_groups || leaves_card(accel, ask))
+    if (ask->group >= accel->n_groups || off_the_card(accel, ask))
         return VF_ACCEL_BAD_ASK;
     if (ask->accelerator >= accel->n_accelerators)
         return VF_ACCEL_UNKNOWN;

@@ -63,9 +63,13 @@
 //   Order of waiters: priority plus one for each `age_step` waited (the level), then those that
 //   were preempted, then the longest waiting. A waiter preempts whom its level exceeds; one that
 //   was lifted by its age cannot be preempted for `tenure`, so nobody waits for ever and nobody is
-//   thrown out on arrival. A holder's priority is that of its request: age does not count. Quotas:
-//   above `held` the request waits until its group or domain gives something back; above `waiting`
-//   or the ceiling it is refused.
+//   thrown out on arrival (who is over its quota, or bound to a card that serves nobody, waits for
+//   that to end). A holder's priority is that of its request: age does not count.
+//
+//   Quotas: above `held` the request waits until its group or domain gives something back; above
+//   `waiting` or the ceiling it is refused.
+//
+//   A remap gives the place up and asks anew, before the queue is answered: its age begins again.
 
 #pragma once
 
