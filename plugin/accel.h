@@ -29,15 +29,13 @@
 //
 //   A step that fails, vf_accel_failed():
 //
-//     step      the daemon first undoes          the table
-//     PAUSE     resumes and reconnects all       victims hold as before, nothing was loaded; not
-//               victims paused so far            preempted again before the backoff is over
-//     LOAD      nothing                          region is blank, victims wait; this accelerator is
-//     not
-//                                                loaded into this region before the backoff is over
-//     CONNECT   disconnects                      region has its accelerator, victims wait; region
-//     is
-//                                                left alone until the backoff is over
+//     step     the daemon undoes         the table
+//     PAUSE    resumes and reconnects    victims hold as before, nothing was loaded; they are
+//              all victims paused        not preempted again before the backoff is over
+//     LOAD     nothing                   region is blank, victims wait; this accelerator is not
+//                                        loaded into it again before the backoff is over
+//     CONNECT  disconnects               region has its accelerator, victims wait; the region is
+//                                        left alone until the backoff is over
 //
 //   (PAUSE stands for pause, save and disconnect of victims; CONNECT for restore, connect and
 //   resume.) In each case the request is back in the queue with the age it had, `failures` counted,
