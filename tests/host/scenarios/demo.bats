@@ -69,7 +69,18 @@ show() {
     note "  (in the guest) \$ ping -c 3 198.51.100.1"
     guest_run web1 ping -c 3 198.51.100.1 | sed 's/^/# |   /' >&3
 
-    say "9. When it is shut down, its function is reset and free for the next guest:"
+    say "9. The operator wants 6 functions. A card cannot add some: all are destroyed and made anew. The guest's QEMU lets go
+# of its function meanwhile, and the guest keeps its device:"
+    before=$(guest_run web1 cat /sys/class/net/eth0/ifindex)
+    show "virtfn reconf --yes --vfs 6 uplink"
+    show "lspci | grep -c 'Virtual Function'"
+    note "  (in the guest) \$ ping -c 3 198.51.100.1"
+    guest_pings web1 198.51.100.1
+    guest_run web1 ping -c 3 198.51.100.1 | sed 's/^/# |   /' >&3
+    [ "$(guest_run web1 cat /sys/class/net/eth0/ifindex)" = "$before" ] # the very same device
+    show "ip link show $device | grep 'vf 0'"
+
+    say "10. When it is shut down, its function is reset and free for the next guest:"
     show "virsh shutdown web1"
     wait_until 60 is_shut_off web1
     wait_until 10 sh -c '[ -z "$(virtfn list leases)" ]'
