@@ -16,14 +16,16 @@ check:
 	    echo "== $$part"; $(MAKE) --no-print-directory -j$$(nproc) $$part || status=1; done; \
 	    cp build/sanitize/check/* $(CHECK) 2>/dev/null; tests/tap --sum $(CHECK) && exit $$status
 
+# Test programs and bats files share nothing, so as many run at a time as there are processors.
+CHECK_JOBS ?= $(shell nproc)
+
 check-unit: $(UNIT_TESTS)
-	@status=0; for test in $(UNIT_NAMES); do \
-	    tests/tap $(CHECK) unit$(FLAVOUR)-$$test $(B)/tests/$$test || status=1; done; exit $$status
+	@printf '%s\n' $(UNIT_NAMES) | xargs -P $(CHECK_JOBS) -I @ \
+	    tests/tap $(CHECK) unit$(FLAVOUR)-@ $(B)/tests/@
 
 check-bats: $(PROGRAMS) $(BATS_PROGRAMS)
-	@status=0; for file in $(BATS); do name=$${file##*/}; \
-	    BUILD=$(abspath $(B)) tests/tap $(CHECK) bats$(FLAVOUR)-$${name%.bats} bats --tap $$file || status=1; \
-	    done; exit $$status
+	@basename -as .bats $(BATS) | BUILD=$(abspath $(B)) xargs -P $(CHECK_JOBS) -I @ \
+	    tests/tap $(CHECK) bats$(FLAVOUR)-@ bats --tap tests/bats/@.bats
 
 # Every tenth crash point and every twentieth history: they are slow under a sanitizer.
 check-sanitize:
