@@ -25,6 +25,7 @@ power_on() {
     "${ON_HOST[@]}" "$BUILD/tests/qemu" "$ROOT/run/qmp/$(uuid_of "$1").sock" "$ROOT" "${@:2}" \
         <>"$directory/in" >"$directory/out" 2>&1 3>&- &
     QEMUS+=($!)
+    echo $! >"$directory/pid"
     await ready "$directory/out"
 }
 
@@ -63,9 +64,11 @@ journals() {
 # power_off_all: ends them all, as pulling the plug does.
 power_off_all() {
     local pid
-    for pid in "${QEMUS[@]}"; do
+    # Those that a subshell has started, too.
+    for pid in "${QEMUS[@]}" $(cat "$BATS_TEST_TMPDIR"/qemu-*/pid 2>/dev/null); do
         kill "$pid" 2>/dev/null || true
-        wait "$pid" || true
+        wait "$pid" 2>/dev/null || true
     done
+    rm -f "$BATS_TEST_TMPDIR"/qemu-*/pid
     QEMUS=()
 }
