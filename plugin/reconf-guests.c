@@ -28,6 +28,7 @@ struct Guest {
 struct VfGuests {
     const char *root;
     gboolean allow_detach;
+    const VfPausePolicy *policy;
     VfMemberTold told;
     gpointer data;
     GPtrArray *members; // of VfMember
@@ -62,6 +63,7 @@ VfGuests *vf_guests_new(VfReconf *reconf, const char *root, VfMemberTold told, g
     VfGuests *guests = g_new0(VfGuests, 1);
 
     guests->root = root;
+    guests->policy = &reconf->policy;
     guests->allow_detach = reconf->allow_detach;
     guests->told = told;
     guests->data = data;
@@ -367,7 +369,7 @@ static gboolean pause_guest(Guest *guest, GError **error)
     }
     if (count == 0)
         return TRUE;
-    vf_pause_devices(guest->qmp, targets, count, NULL, guest->guests->deadline);
+    vf_pause_devices(guest->qmp, targets, count, guest->guests->policy, guest->guests->deadline);
     for (guint i = 0; i < count; i++) {
         if (targets[i].error == NULL) {
             members[i]->state = VF_PAUSE_PAUSED;

@@ -19,6 +19,8 @@
 // PCI Code and ID Assignment Specification, 1.3 and 1.9: base class; base class and subclass.
 #define PCI_CLASS_NETWORK 0x02
 #define PCI_CLASS_NVM 0x0108
+// How long a guest's processor that touches its paused NVMe function waits: longer than a reconf.
+#define HOLD_MS 10000
 
 static char *journals_of(const char *run_dir)
 {
@@ -63,6 +65,13 @@ const VfPoolConfig *vf_reconf_pool(const VfDaemon *daemon, const VfPciAddr *addr
     return NULL;
 }
 
+static gboolean is_nvme(const VfDaemon *daemon, const VfPciAddr *address)
+{
+    const VfInvPf *pf = vf_inventory_pf(daemon->inventory, address);
+
+    return pf != NULL && pf->pci.class_code >> 8 == PCI_CLASS_NVM;
+}
+
 VfResumeSignal vf_reconf_signal(const VfDaemon *daemon, const VfPciAddr *address)
 {
     static const VfResumeSignal chosen[] = {
@@ -78,7 +87,7 @@ VfResumeSignal vf_reconf_signal(const VfDaemon *daemon, const VfPciAddr *address
         return chosen[pool->signal];
     if (class_code >> 16 == PCI_CLASS_NETWORK)
         return VF_RESUME_SIGNAL_NONFATAL;
-    return class_code >> 8 == PCI_CLASS_NVM ? VF_RESUME_SIGNAL_FATAL : VF_RESUME_SIGNAL_NONE;
+    return is_nvme(daemon, address) ? VF_RESUME_SIGNAL_FATAL : VF_RESUME_SIGNAL_NONE;
 }
 
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
@@ -90,6 +99,9 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
     guint number;
 
     reconf->signal = vf_reconf_signal(daemon, pf);
+    // A controller that is being reset would be given up by its driver if it read all-ones.
+    if (is_nvme(daemon, pf))
+        reconf->policy = (VfPausePolicy){VF_PAUSE_ACCESS_HOLD, HOLD_MS};
     if (pool != NULL && vf_inventory_pool(daemon->inventory, pool->name, &number) != NULL) {
         const VfSettings *profile = vf_daemon_profile(daemon, number, pf);
 

@@ -52,6 +52,7 @@ typedef struct {
     // Flashes the card while it has no VFs, as pool `pool` says; all three or none.
     char *pool, *program, *bitstream;
     VfResumeSignal signal; // to the guests, at their resume
+    VfPausePolicy policy;  // of their pauses; a recovery has the devices' own
     GPtrArray *owners;     // of VfReconfOwner, in order of index
     VfReconfPhase phase;
     char *autoprobe;       // what sriov_drivers_autoprobe was; NULL = not known
