@@ -83,6 +83,31 @@ pf_up() {
     ip link set "$(pf_netdev igb 0)" up
 }
 
+# net_guest NAME NUMBER: define a guest with a NIC of pool uplink, at 192.0.2.1NUMBER.
+net_guest() {
+    guest_define "$1" --metadata "$(claims "$(net_claim "$2")")" --append "virtfn.ip=eth0,192.0.2.1$2/24"
+    wait_until 30 rendered "$1"
+}
+
+# net_guests_up: two of them, g1 and g2, that answer pings. For setup_file().
+net_guests_up() {
+    local i
+    pf_up
+    for i in 1 2; do
+        net_guest "g$i" "$i"
+        virsh -q start "g$i"
+    done
+    for i in 1 2; do
+        guest_wait "g$i"
+        wait_until 60 ping -c 1 -W 1 "192.0.2.1$i"
+    done
+}
+
+# vfs: how many functions the igb card has.
+vfs() {
+    find "/sys/bus/pci/devices/$(pf igb 0)/" -name 'virtfn*' | wc -l
+}
+
 # guest_pings NAME ADDRESS [SECONDS]: the guest reaches an address within the time.
 guest_pings() {
     wait_until "${3:-40}" guest_run "$1" ping -c 1 -W 1 "$2" >/dev/null

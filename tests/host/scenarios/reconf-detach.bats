@@ -31,10 +31,6 @@ teardown() {
     [[ -n ${BATS_TEST_COMPLETED:-} ]] || scenario_diagnose "failed-$BATS_TEST_NUMBER"
 }
 
-vfs() {
-    find "/sys/bus/pci/devices/$(pf igb 0)/" -name 'virtfn*' | wc -l
-}
-
 both_ping() {
     wait_until 90 ping -c 1 -W 1 192.0.2.11
     wait_until 90 ping -c 1 -W 1 192.0.2.12

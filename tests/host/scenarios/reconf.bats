@@ -9,15 +9,7 @@ source /usr/share/virtfn-test/pause.bash
 
 setup_file() {
     configure
-    pf_up
-    for i in 1 2; do
-        net_guest "g$i" "$i"
-        virsh -q start "g$i"
-    done
-    for i in 1 2; do
-        guest_wait "g$i"
-        wait_until 60 ping -c 1 -W 1 "192.0.2.1$i"
-    done
+    net_guests_up
 }
 
 teardown_file() {
@@ -36,16 +28,6 @@ configure() {
     } >/etc/virtfn/host.conf
     systemctl reload-or-restart virtfnd
     wait_until 30 connected
-}
-
-# net_guest NAME NUMBER: define a guest with a NIC of pool uplink, at 192.0.2.1NUMBER.
-net_guest() {
-    guest_define "$1" --metadata "$(claims "$(net_claim "$2")")" --append "virtfn.ip=eth0,192.0.2.1$2/24"
-    wait_until 30 rendered "$1"
-}
-
-vfs() {
-    find "/sys/bus/pci/devices/$(pf igb 0)/" -name 'virtfn*' | wc -l
 }
 
 # go_on TIME: both guests answer pings that were sent after it, have their own function, and saw nothing unplugged.

@@ -17,16 +17,7 @@ setup_file() {
     printf '[pool uplink]\npf = %s\ncount = 2\nbitstream-program = %s\n' "$(pf_netdev igb 0)" $program >/etc/virtfn/host.conf
     systemctl reload-or-restart virtfnd
     wait_until 30 connected
-    pf_up
-    for i in 1 2; do
-        guest_define "g$i" --metadata "$(claims "$(net_claim "$i")")" --append "virtfn.ip=eth0,192.0.2.1$i/24"
-        wait_until 30 rendered "g$i"
-        virsh -q start "g$i"
-    done
-    for i in 1 2; do
-        guest_wait "g$i"
-        wait_until 60 ping -c 1 -W 1 "192.0.2.1$i"
-    done
+    net_guests_up
 }
 
 teardown_file() {
@@ -35,10 +26,6 @@ teardown_file() {
 
 teardown() {
     [[ -n ${BATS_TEST_COMPLETED:-} ]] || scenario_diagnose "failed-$BATS_TEST_NUMBER"
-}
-
-vfs() {
-    find "/sys/bus/pci/devices/$(pf igb 0)/" -name 'virtfn*' | wc -l
 }
 
 away() {
