@@ -88,6 +88,7 @@ LIB_SOURCES := \
 	plugin/jsontext.c \
 	plugin/lanes.c \
 	plugin/ledger.c \
+	plugin/ledger-attachments.c \
 	plugin/netmsg.c \
 	plugin/nodedev.c \
 	plugin/numvfs.c \

@@ -7,25 +7,11 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
-#include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "error.h"
-
-typedef struct {
-    sqlite3 *handle;
-    char *path;
-    sqlite3_stmt *put, *delete;
-    gboolean open; // a transaction is
-    char *failure; // of a write: nothing of the transaction may be committed
-} Database;
-
-struct VfLedger {
-    Database leases, pointers;
-    guint64 generation;
-    char *pointers_failure; // of the last commit that had any
-};
+#include "ledger-parts.h"
 
 // claim is NULL in a row of an earlier virtfn: it is not known which of `settings` it was.
 static const char leases_schema[] =
@@ -38,7 +24,14 @@ static const char leases_schema[] =
     " claim TEXT,"
     " PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS choice (pool TEXT NOT NULL, pf TEXT NOT NULL,"
-    " profile TEXT NOT NULL, configured TEXT NOT NULL, PRIMARY KEY (pool, pf)) WITHOUT ROWID;";
+    " profile TEXT NOT NULL, configured TEXT NOT NULL, PRIMARY KEY (pool, pf)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS attachment ("
+    " uuid TEXT NOT NULL, device TEXT NOT NULL, domain TEXT NOT NULL, pf TEXT NOT NULL,"
+    " idx INTEGER NOT NULL, accelerator TEXT NOT NULL, priority INTEGER NOT NULL,"
+    " shared INTEGER NOT NULL, weight INTEGER NOT NULL, on_access INTEGER NOT NULL,"
+    " hot INTEGER NOT NULL, region INTEGER, state TEXT NOT NULL, answer TEXT NOT NULL,"
+    " since INTEGER NOT NULL, preempted INTEGER NOT NULL, preemptions INTEGER NOT NULL,"
+    " failures INTEGER NOT NULL, PRIMARY KEY (uuid, device)) WITHOUT ROWID;";
 static const char leases_put[] =
     "INSERT INTO lease (uuid, device, domain, pool, pf, idx, state, reserved, attach, generation,"
     " since, settings, paused_since, paused_by, paused_reason, claim) VALUES "
@@ -75,30 +68,31 @@ static const char *remedy_for(int code)
     }
 }
 
-static gboolean fail(const Database *db, GError **error)
+gboolean vf_ledger_fail(const VfLedgerFile *db, GError **error)
 {
     g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: %s%s", db->path,
                 sqlite3_errmsg(db->handle), remedy_for(sqlite3_errcode(db->handle) & 0xff));
     return FALSE;
 }
 
-static void database_close(Database *db)
+static void database_close(VfLedgerFile *db)
 {
     sqlite3_finalize(db->put);
     sqlite3_finalize(db->delete);
     sqlite3_close(db->handle);
     g_free(db->path);
     g_free(db->failure);
-    *db = (Database){0};
+    *db = (VfLedgerFile){0};
 }
 
-static gboolean execute(Database *db, const char *sql, GError **error)
+static gboolean execute(VfLedgerFile *db, const char *sql, GError **error)
 {
-    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK || fail(db, error);
+    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ||
+           vf_ledger_fail(db, error);
 }
 
 // A ledger of the same boot that a virtfnd wrote which knew no pauses.
-static gboolean has_column(const Database *db, const char *column)
+static gboolean has_column(const VfLedgerFile *db, const char *column)
 {
     const char *type;
 
@@ -106,7 +100,7 @@ static gboolean has_column(const Database *db, const char *column)
                                          NULL) == SQLITE_OK;
 }
 
-static gboolean add_columns(Database *db, GError **error)
+static gboolean add_columns(VfLedgerFile *db, GError **error)
 {
     static const char *const later[][2] = {{"paused_since", "INTEGER"},
                                            {"paused_by", "TEXT"},
@@ -126,7 +120,7 @@ static gboolean add_columns(Database *db, GError **error)
 }
 
 // quick_check says one row "ok" for a sound file.
-static gboolean check(Database *db, GError **error)
+static gboolean check(VfLedgerFile *db, GError **error)
 {
     sqlite3_stmt *statement = NULL;
     gboolean done = sqlite3_prepare_v2(db->handle, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
@@ -135,20 +129,20 @@ static gboolean check(Database *db, GError **error)
     gboolean sound = done && g_strcmp0((const char *)sqlite3_column_text(statement, 0), "ok") == 0;
 
     if (!done)
-        fail(db, error);
+        vf_ledger_fail(db, error);
     else if (!sound)
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL, "%s: damaged", db->path);
     sqlite3_finalize(statement);
     return sound;
 }
 
-static gboolean database_try(Database *db, const char *path, const char *schema, const char *put,
-                             const char *delete, GError **error)
+static gboolean database_try(VfLedgerFile *db, const char *path, const char *schema,
+                             const char *put, const char *delete, GError **error)
 {
     db->path = g_strdup(path);
     if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
         SQLITE_OK)
-        return fail(db, error);
+        return vf_ledger_fail(db, error);
     sqlite3_busy_timeout(db->handle, 2000);
     // Exclusive: two daemons never share a ledger, and no shared memory file is needed.
     return execute(db,
@@ -157,9 +151,9 @@ static gboolean database_try(Database *db, const char *path, const char *schema,
                    error) &&
            check(db, error) && execute(db, schema, error) && add_columns(db, error) &&
            (sqlite3_prepare_v2(db->handle, put, -1, &db->put, NULL) == SQLITE_OK ||
-            fail(db, error)) &&
+            vf_ledger_fail(db, error)) &&
            (sqlite3_prepare_v2(db->handle, delete, -1, &db->delete, NULL) == SQLITE_OK ||
-            fail(db, error));
+            vf_ledger_fail(db, error));
 }
 
 // Moves PATH, PATH-wal and PATH-shm out of the way under the first free number.
@@ -189,8 +183,9 @@ static void add_note(GString *notes, const char *text)
     g_string_append_printf(notes, "%s%s", notes->len > 0 ? ". " : "", text);
 }
 
-static gboolean database_open(Database *db, const char *dir, const char *name, const char *schema,
-                              const char *put, const char *delete, GString *notes, GError **error)
+static gboolean database_open(VfLedgerFile *db, const char *dir, const char *name,
+                              const char *schema, const char *put, const char *delete,
+                              GString *notes, GError **error)
 {
     g_autofree char *path = g_build_filename(dir, name, NULL);
     g_autoptr(GError) first = NULL;
@@ -215,13 +210,13 @@ static gboolean database_open(Database *db, const char *dir, const char *name, c
 // Empties the leases of another boot; reads the generation of this one.
 static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error)
 {
-    Database *db = &ledger->leases;
+    VfLedgerFile *db = &ledger->leases;
     sqlite3_stmt *statement = NULL;
     gboolean same = FALSE;
 
     if (sqlite3_prepare_v2(db->handle, "SELECT id, generation FROM boot", -1, &statement, NULL) !=
         SQLITE_OK)
-        return fail(db, error);
+        return vf_ledger_fail(db, error);
     if (sqlite3_step(statement) == SQLITE_ROW) {
         same = g_strcmp0((const char *)sqlite3_column_text(statement, 0), boot_id) == 0;
         if (same)
@@ -232,7 +227,8 @@ static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error
         return TRUE;
     char sql[256];
     sqlite3_snprintf(sizeof(sql), sql,
-                     "BEGIN; DELETE FROM lease; DELETE FROM choice; DELETE FROM boot;"
+                     "BEGIN; DELETE FROM lease; DELETE FROM choice; DELETE FROM attachment;"
+                     "DELETE FROM boot;"
                      "INSERT INTO boot VALUES (%Q, 0); COMMIT;",
                      boot_id);
     return execute(db, sql, error);
@@ -240,7 +236,7 @@ static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error
 
 // The daemon can do without stored pointers, which domains' XML has as well: then they are kept in
 // memory, and the status says so.
-static gboolean pointers_open(Database *db, const char *dir, GString *notes, GError **error)
+static gboolean pointers_open(VfLedgerFile *db, const char *dir, GString *notes, GError **error)
 {
     g_autoptr(GError) cause = NULL;
 
@@ -280,6 +276,8 @@ VfLedger *vf_ledger_open(const char *run_dir, const char *state_dir, const char 
 
 void vf_ledger_close(VfLedger *ledger)
 {
+    sqlite3_finalize(ledger->put_attachment);
+    sqlite3_finalize(ledger->delete_attachment);
     database_close(&ledger->leases);
     database_close(&ledger->pointers);
     g_free(ledger->pointers_failure);
@@ -288,40 +286,40 @@ void vf_ledger_close(VfLedger *ledger)
 
 // A write that failed makes the whole transaction fail: what was written before it may be gone
 // already (SQLite rolls back by itself when the disk is full), and memory has gone ahead.
-static gboolean fail_write(Database *db, GError **error)
+gboolean vf_ledger_fail_write(VfLedgerFile *db, GError **error)
 {
     g_autoptr(GError) cause = NULL;
 
-    fail(db, &cause);
+    vf_ledger_fail(db, &cause);
     if (db->failure == NULL)
         db->failure = g_strdup(cause->message);
     g_propagate_error(error, g_steal_pointer(&cause));
     return FALSE;
 }
 
-static gboolean begin(Database *db, GError **error)
+gboolean vf_ledger_begin(VfLedgerFile *db, GError **error)
 {
     if (db->failure != NULL) {
         g_set_error_literal(error, VF_ERROR, VF_ERROR_INTERNAL, db->failure);
         return FALSE;
     }
     if (!db->open && !execute(db, "BEGIN IMMEDIATE", NULL))
-        return fail_write(db, error);
+        return vf_ledger_fail_write(db, error);
     db->open = TRUE;
     return TRUE;
 }
 
-static gboolean step(Database *db, sqlite3_stmt *statement, GError **error)
+gboolean vf_ledger_step(VfLedgerFile *db, sqlite3_stmt *statement, GError **error)
 {
     int code = sqlite3_step(statement);
-    gboolean done = code == SQLITE_DONE || fail_write(db, error);
+    gboolean done = code == SQLITE_DONE || vf_ledger_fail_write(db, error);
 
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
     return done;
 }
 
-static void bind(sqlite3_stmt *statement, int column, const char *text)
+void vf_ledger_bind(sqlite3_stmt *statement, int column, const char *text)
 {
     sqlite3_bind_text(statement, column, text, -1, SQLITE_STATIC);
 }
@@ -360,74 +358,74 @@ static gboolean settings_from_text(VfSettings *settings, const char *text)
 gboolean vf_ledger_put_lease(VfLedger *ledger, const VfLease *lease, const char *pool,
                              const VfPciAddr *pf, guint index, GError **error)
 {
-    Database *db = &ledger->leases;
+    VfLedgerFile *db = &ledger->leases;
     g_autofree char *settings = settings_to_text(&lease->settings);
     g_autofree char *claim = settings_to_text(&lease->claim);
     char address[VF_PCIADDR_BUFSIZE];
 
-    if (!begin(db, error))
+    if (!vf_ledger_begin(db, error))
         return FALSE;
-    bind(db->put, 1, lease->uuid);
-    bind(db->put, 2, lease->device);
-    bind(db->put, 3, lease->domain != NULL ? lease->domain : "");
-    bind(db->put, 4, pool);
-    bind(db->put, 5, vf_pciaddr_format(pf, address));
+    vf_ledger_bind(db->put, 1, lease->uuid);
+    vf_ledger_bind(db->put, 2, lease->device);
+    vf_ledger_bind(db->put, 3, lease->domain != NULL ? lease->domain : "");
+    vf_ledger_bind(db->put, 4, pool);
+    vf_ledger_bind(db->put, 5, vf_pciaddr_format(pf, address));
     sqlite3_bind_int64(db->put, 6, index);
-    bind(db->put, 7, vf_lease_state_name(lease->state));
+    vf_ledger_bind(db->put, 7, vf_lease_state_name(lease->state));
     sqlite3_bind_int(db->put, 8, lease->reserved);
     sqlite3_bind_int(db->put, 9, lease->attach);
     sqlite3_bind_int64(db->put, 10, (gint64)lease->generation);
     sqlite3_bind_int64(db->put, 11, lease->since);
-    bind(db->put, 12, settings);
+    vf_ledger_bind(db->put, 12, settings);
     if (lease->pause != NULL) {
         sqlite3_bind_int64(db->put, 13, lease->pause->since);
-        bind(db->put, 14, lease->pause->by);
-        bind(db->put, 15, lease->pause->reason);
+        vf_ledger_bind(db->put, 14, lease->pause->by);
+        vf_ledger_bind(db->put, 15, lease->pause->reason);
     }
-    bind(db->put, 16, claim);
+    vf_ledger_bind(db->put, 16, claim);
     ledger->generation = MAX(ledger->generation, lease->generation);
-    return step(db, db->put, error);
+    return vf_ledger_step(db, db->put, error);
 }
 
 gboolean vf_ledger_delete_lease(VfLedger *ledger, const char *uuid, const char *device,
                                 GError **error)
 {
-    Database *db = &ledger->leases;
+    VfLedgerFile *db = &ledger->leases;
 
-    if (!begin(db, error))
+    if (!vf_ledger_begin(db, error))
         return FALSE;
-    bind(db->delete, 1, uuid);
-    bind(db->delete, 2, device);
-    return step(db, db->delete, error);
+    vf_ledger_bind(db->delete, 1, uuid);
+    vf_ledger_bind(db->delete, 2, device);
+    return vf_ledger_step(db, db->delete, error);
 }
 
 gboolean vf_ledger_put_pointer(VfLedger *ledger, const VfPointer *pointer, const char *pool,
                                const VfPciAddr *pf, guint index, GError **error)
 {
-    Database *db = &ledger->pointers;
+    VfLedgerFile *db = &ledger->pointers;
     char address[VF_PCIADDR_BUFSIZE];
 
-    if (!begin(db, error))
+    if (!vf_ledger_begin(db, error))
         return FALSE;
-    bind(db->put, 1, pointer->uuid);
-    bind(db->put, 2, pointer->device);
-    bind(db->put, 3, pool);
-    bind(db->put, 4, vf_pciaddr_format(pf, address));
+    vf_ledger_bind(db->put, 1, pointer->uuid);
+    vf_ledger_bind(db->put, 2, pointer->device);
+    vf_ledger_bind(db->put, 3, pool);
+    vf_ledger_bind(db->put, 4, vf_pciaddr_format(pf, address));
     sqlite3_bind_int64(db->put, 5, index);
-    return step(db, db->put, error);
+    return vf_ledger_step(db, db->put, error);
 }
 
 gboolean vf_ledger_delete_pointers(VfLedger *ledger, const char *uuid, const char *device,
                                    GError **error)
 {
-    Database *db = &ledger->pointers;
+    VfLedgerFile *db = &ledger->pointers;
 
-    if (!begin(db, error))
+    if (!vf_ledger_begin(db, error))
         return FALSE;
-    bind(db->delete, 1, uuid);
+    vf_ledger_bind(db->delete, 1, uuid);
     if (device != NULL)
-        bind(db->delete, 2, device);
-    return step(db, db->delete, error);
+        vf_ledger_bind(db->delete, 2, device);
+    return vf_ledger_step(db, db->delete, error);
 }
 
 // Columns 0..4 are the same in both tables.
@@ -465,7 +463,7 @@ static gboolean read_lease(sqlite3_stmt *statement, VfLedgerRow *row)
            settings_from_text(&row->claim, claim != NULL ? claim : settings);
 }
 
-static gboolean each_row(Database *db, const char *sql,
+static gboolean each_row(VfLedgerFile *db, const char *sql,
                          gboolean (*read)(sqlite3_stmt *, VfLedgerRow *), VfLedgerVisit visit,
                          gpointer data, guint *skipped, GError **error)
 {
@@ -474,7 +472,7 @@ static gboolean each_row(Database *db, const char *sql,
 
     *skipped = 0;
     if (sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL) != SQLITE_OK)
-        return fail(db, error);
+        return vf_ledger_fail(db, error);
     while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
         VfLedgerRow row = {0};
 
@@ -488,7 +486,7 @@ static gboolean each_row(Database *db, const char *sql,
         vf_settings_clear(&row.claim);
     }
     if (code != SQLITE_DONE)
-        fail(db, error);
+        vf_ledger_fail(db, error);
     sqlite3_finalize(statement);
     return code == SQLITE_DONE;
 }
@@ -516,22 +514,22 @@ gboolean vf_ledger_put_choice(VfLedger *ledger, const char *pool, const VfPciAdd
 {
     const char *sql = profile != NULL ? "REPLACE INTO choice VALUES (?1,?2,?3,?4)"
                                       : "DELETE FROM choice WHERE pool = ?1 AND pf = ?2";
-    Database *db = &ledger->leases;
+    VfLedgerFile *db = &ledger->leases;
     sqlite3_stmt *statement = NULL;
     char address[VF_PCIADDR_BUFSIZE];
     gboolean done;
 
-    if (!begin(db, error))
+    if (!vf_ledger_begin(db, error))
         return FALSE;
     if (sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL) != SQLITE_OK)
-        return fail_write(db, error);
-    bind(statement, 1, pool);
-    bind(statement, 2, vf_pciaddr_format(pf, address));
+        return vf_ledger_fail_write(db, error);
+    vf_ledger_bind(statement, 1, pool);
+    vf_ledger_bind(statement, 2, vf_pciaddr_format(pf, address));
     if (profile != NULL) {
-        bind(statement, 3, profile);
-        bind(statement, 4, configured);
+        vf_ledger_bind(statement, 3, profile);
+        vf_ledger_bind(statement, 4, configured);
     }
-    done = step(db, statement, error);
+    done = vf_ledger_step(db, statement, error);
     sqlite3_finalize(statement);
     return done;
 }
@@ -539,13 +537,13 @@ gboolean vf_ledger_put_choice(VfLedger *ledger, const char *pool, const VfPciAdd
 gboolean vf_ledger_each_choice(VfLedger *ledger, VfLedgerChoiceVisit visit, gpointer data,
                                GError **error)
 {
-    Database *db = &ledger->leases;
+    VfLedgerFile *db = &ledger->leases;
     sqlite3_stmt *statement = NULL;
     int code;
 
     if (sqlite3_prepare_v2(db->handle, "SELECT pool, pf, profile, configured FROM choice", -1,
                            &statement, NULL) != SQLITE_OK)
-        return fail(db, error);
+        return vf_ledger_fail(db, error);
     while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
         const char *text[4];
         VfPciAddr pf;
@@ -557,7 +555,7 @@ gboolean vf_ledger_each_choice(VfLedger *ledger, VfLedgerChoiceVisit visit, gpoi
             visit(text[0], &pf, text[2], text[3], data);
     }
     if (code != SQLITE_DONE)
-        fail(db, error);
+        vf_ledger_fail(db, error);
     sqlite3_finalize(statement);
     return code == SQLITE_DONE;
 }
@@ -573,7 +571,7 @@ gboolean vf_ledger_dirty(const VfLedger *ledger)
            ledger->pointers.failure != NULL;
 }
 
-static gboolean commit(Database *db, GError **error)
+static gboolean commit(VfLedgerFile *db, GError **error)
 {
     g_autofree char *failure = g_steal_pointer(&db->failure);
     gboolean done = FALSE;
@@ -590,7 +588,7 @@ static gboolean commit(Database *db, GError **error)
 
 static void commit_pointers(VfLedger *ledger, GError **error)
 {
-    Database *pointers = &ledger->pointers;
+    VfLedgerFile *pointers = &ledger->pointers;
     g_autoptr(GError) cause = NULL;
 
     if (pointers->open || pointers->failure != NULL) {
@@ -604,7 +602,7 @@ static void commit_pointers(VfLedger *ledger, GError **error)
 
 gboolean vf_ledger_commit(VfLedger *ledger, GError **pointers_error, GError **error)
 {
-    Database *leases = &ledger->leases;
+    VfLedgerFile *leases = &ledger->leases;
 
     commit_pointers(ledger, pointers_error);
     if (leases->open && leases->failure == NULL) {
@@ -613,7 +611,7 @@ gboolean vf_ledger_commit(VfLedger *ledger, GError **pointers_error, GError **er
         g_snprintf(sql, sizeof(sql), "UPDATE boot SET generation = %" G_GUINT64_FORMAT,
                    ledger->generation);
         if (!execute(leases, sql, NULL))
-            fail_write(leases, NULL);
+            vf_ledger_fail_write(leases, NULL);
     }
     return commit(leases, error);
 }

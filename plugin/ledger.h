@@ -69,6 +69,31 @@ typedef void (*VfLedgerChoiceVisit)(const char *pool, const VfPciAddr *pf, const
 gboolean vf_ledger_each_choice(VfLedger *ledger, VfLedgerChoiceVisit visit, gpointer data,
                                GError **error);
 
+// A device's request for an accelerator (broker.h), with the function that its lease has. Strings
+// are valid during the visit only.
+typedef struct {
+    const char *uuid, *device, *domain, *accelerator;
+    const char *state, *answer; // words of the broker's
+    VfPciAddr pf;
+    guint index;  // of the VF
+    guint region; // of that card, G_MAXUINT = none
+    guint priority, weight;
+    gboolean shared;
+    gboolean on_access; // asked for by the first access of the guest
+    gboolean hot;       // its lease was made for it, and its device plugged into the running guest
+    gboolean preempted;
+    guint preemptions, failures;
+    gint64 since; // g_get_monotonic_time(), which outlives the daemon as the boot does
+} VfLedgerAttachment;
+
+// ledger-attachments.c. Gone with the boot, as leases are.
+gboolean vf_ledger_put_attachment(VfLedger *ledger, const VfLedgerAttachment *row, GError **error);
+gboolean vf_ledger_delete_attachment(VfLedger *ledger, const char *uuid, const char *device,
+                                     GError **error);
+typedef void (*VfLedgerAttachmentVisit)(const VfLedgerAttachment *row, gpointer data);
+gboolean vf_ledger_each_attachment(VfLedger *ledger, VfLedgerAttachmentVisit visit, gpointer data,
+                                   guint *skipped, GError **error);
+
 // Highest generation of any lease of this boot, 0 when there was none.
 guint64 vf_ledger_generation(VfLedger *ledger);
 

@@ -567,6 +567,96 @@ static void test_full_for_pointers(Fixture *f, gconstpointer data)
     g_assert_no_error(again);
 }
 
+// ---- requests for accelerators
+
+static VfLedgerAttachment make_attachment(guint n)
+{
+    static char devices[64][8];
+
+    g_snprintf(devices[n % 64], sizeof(devices[0]), "acc%u", n);
+    return (VfLedgerAttachment){.uuid = UUID,
+                                .device = devices[n % 64],
+                                .domain = "web",
+                                .accelerator = "sha256",
+                                .state = "holding",
+                                .answer = "preempt+load",
+                                .pf = {0, 0x3b, 0, 1},
+                                .index = n,
+                                .region = n == 0 ? G_MAXUINT : n + 100,
+                                .priority = n + 200,
+                                .weight = n + 300,
+                                .shared = TRUE,
+                                .on_access = n % 2,
+                                .hot = n % 3 == 1,
+                                .preempted = n % 2 == 0,
+                                .preemptions = n + 400,
+                                .failures = n + 500,
+                                .since = 1000 - (gint64)n};
+}
+
+static void describe_attachment(const VfLedgerAttachment *row, gpointer data)
+{
+    char pf[VF_PCIADDR_BUFSIZE];
+
+    g_string_append_printf(
+        data, "%s %s %s %s %s %s %s#%u r%d p%u w%u%s%s%s%s %u %u %" G_GINT64_FORMAT "\n", row->uuid,
+        row->device, row->domain, row->accelerator, row->state, row->answer,
+        vf_pciaddr_format(&row->pf, pf), row->index, (int)row->region, row->priority, row->weight,
+        row->shared ? " shared" : "", row->on_access ? " on-access" : "", row->hot ? " hot" : "",
+        row->preempted ? " preempted" : "", row->preemptions, row->failures, row->since);
+}
+
+static char *attachments(Fixture *f)
+{
+    GString *text = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+    guint skipped;
+
+    g_assert_true(
+        vf_ledger_each_attachment(f->ledger, describe_attachment, text, &skipped, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(skipped, ==, 0);
+    return g_string_free(text, FALSE);
+}
+
+static void put_attachment(Fixture *f, guint n)
+{
+    VfLedgerAttachment row = make_attachment(n);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(vf_ledger_put_attachment(f->ledger, &row, &error));
+    g_assert_no_error(error);
+}
+
+// Oldest first, whole, and only what was committed.
+static void test_attachments(Fixture *f, gconstpointer data)
+{
+    g_autofree char *both = NULL, *one = NULL, *none = NULL;
+    g_autoptr(GError) error = NULL;
+
+    put_attachment(f, 0);
+    put_attachment(f, 1);
+    put_attachment(f, 1);
+    g_assert_true(vf_ledger_dirty(f->ledger));
+    commit(f);
+    put_attachment(f, 2);
+    open_boot(f, BOOT);
+    both = attachments(f);
+    g_assert_cmpstr(both, ==,
+                    UUID " acc1 web sha256 holding preempt+load 0000:3b:00.1#1 r101 p201 w301"
+                         " shared on-access hot 401 501 999\n" UUID
+                         " acc0 web sha256 holding preempt+load 0000:3b:00.1#0 r-1 p200 w300"
+                         " shared preempted 400 500 1000\n");
+    g_assert_true(vf_ledger_delete_attachment(f->ledger, UUID, "acc1", &error));
+    g_assert_no_error(error);
+    commit(f);
+    one = attachments(f);
+    g_assert_true(g_str_has_prefix(one, UUID " acc0 "));
+    open_boot(f, "boot-2");
+    none = attachments(f);
+    g_assert_cmpstr(none, ==, "");
+}
+
 #define ADD(name, data, function)                                                                  \
     g_test_add("/ledger/" name, Fixture, data, set_up, function, tear_down)
 
@@ -577,6 +667,7 @@ int main(int argc, char **argv)
     ADD("paused", NULL, test_paused);
     ADD("before-pauses", NULL, test_before_pauses);
     ADD("replace-and-delete", NULL, test_replace_and_delete);
+    ADD("attachments", NULL, test_attachments);
     ADD("other-boot", NULL, test_other_boot);
     ADD("generation-outlives-leases", NULL, test_generation_outlives_leases);
     ADD("uncommitted", NULL, test_uncommitted);
