@@ -72,8 +72,11 @@ LIB_SOURCES := \
 	plugin/allocator.c \
 	plugin/attach.c \
 	plugin/choices.c \
+	plugin/config-accel-keys.c \
+	plugin/config-accel.c \
 	plugin/config-dir.c \
 	plugin/config-pool.c \
+	plugin/config-refuse.c \
 	plugin/config-scan.c \
 	plugin/config.c \
 	plugin/daemon.c \

@@ -8,22 +8,12 @@
 
 #include <string.h>
 
+#include "config-refuse.h"
 #include "error.h"
-#include "quote.h"
 #include "selector.h"
 
 // NumVFs is a 16-bit register (PCIe section 9.3.3.7).
 #define COUNT_MAX 65535
-
-gboolean vf_config_bad_value(GError **error, const char *file, const VfConfigEntry *entry,
-                             const char *remedy)
-{
-    g_autofree char *quoted = vf_quote(entry->value, -1);
-
-    vf_config_error(error, file, entry->line, "%s: %s is not valid" VF_REMEDY "%s", entry->key,
-                    quoted, remedy);
-    return FALSE;
-}
 
 static gboolean set_pf(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
 {
@@ -129,11 +119,24 @@ static gboolean set_link(VfPoolDraft *draft, const VfConfigEntry *entry, GError 
 static gboolean set_bitstream_program(VfPoolDraft *draft, const VfConfigEntry *entry,
                                       GError **error)
 {
-    for (const char *p = entry->value; p == entry->value || *p != '\0'; p++)
-        if (entry->value[0] != '/' || g_ascii_iscntrl(*p))
-            return vf_config_bad_value(error, draft->pool->file, entry,
-                                       "give the absolute path of a program");
+    if (!vf_config_is_program(entry->value))
+        return vf_config_bad_value(error, draft->pool->file, entry,
+                                   "give the absolute path of a program");
     draft->pool->bitstream_program = g_strdup(entry->value);
+    return TRUE;
+}
+
+static gboolean set_card(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
+{
+    static const char *const drivers[] = {"virtfn-card", "dfl", "qdma", NULL};
+    static const char program[] = "program:";
+
+    if (!g_strv_contains(drivers, entry->value) &&
+        (!g_str_has_prefix(entry->value, program) ||
+         !vf_config_is_program(entry->value + strlen(program))))
+        return vf_config_bad_value(error, draft->pool->file, entry,
+                                   "give virtfn-card, dfl, qdma or program:/PATH");
+    draft->pool->card = g_strdup(entry->value);
     return TRUE;
 }
 
@@ -146,7 +149,7 @@ static const struct {
     {"max", set_max},         {"growth", set_growth},
     {"profile", set_profile}, {"allow-default-route", set_default_route},
     {"link", set_link},       {"bitstream-program", set_bitstream_program},
-    {"signal", set_signal},
+    {"signal", set_signal},   {"card", set_card},
 };
 
 gboolean vf_pool_draft_set(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
@@ -154,14 +157,9 @@ gboolean vf_pool_draft_set(VfPoolDraft *draft, const VfConfigEntry *entry, GErro
     for (gsize i = 0; i < G_N_ELEMENTS(keys); i++)
         if (g_str_equal(keys[i].key, entry->key))
             return keys[i].set(draft, entry, error);
-
-    g_autofree char *quoted = vf_quote(entry->key, -1);
-    vf_config_error(error, draft->pool->file, entry->line,
-                    "%s is not a key of a pool" VF_REMEDY
-                    "keys are pf, count, max, growth, profile, allow-default-route, link, "
-                    "bitstream-program, signal",
-                    quoted);
-    return FALSE;
+    return vf_config_unknown_key(error, draft->pool->file, entry, "a pool",
+                                 "pf, count, max, growth, profile, allow-default-route, link, "
+                                 "bitstream-program, signal, card");
 }
 
 // Every PF of the pool must have a number of functions, from one source only: two that agree today
@@ -280,5 +278,6 @@ void vf_pool_config_free(VfPoolConfig *pool)
     g_free(pool->profile);
     vf_settings_clear(&pool->settings);
     g_free(pool->bitstream_program);
+    g_free(pool->card);
     g_free(pool);
 }

@@ -26,7 +26,3 @@ gboolean vf_pool_draft_set(VfPoolDraft *draft, const VfConfigEntry *entry, GErro
 gboolean vf_pool_draft_finish(VfPoolDraft *draft, GError **error);
 
 void vf_pool_config_free(VfPoolConfig *pool);
-
-// VF_ERROR_CONFIG "FILE:LINE: KEY: 'VALUE' is not valid -- REMEDY"; always FALSE.
-gboolean vf_config_bad_value(GError **error, const char *file, const VfConfigEntry *entry,
-                             const char *remedy);

@@ -8,8 +8,10 @@
 
 #include <string.h>
 
+#include "config-accel.h"
 #include "config-dir.h"
 #include "config-pool.h"
+#include "config-refuse.h"
 #include "config-scan.h"
 #include "error.h"
 #include "quote.h"
@@ -32,9 +34,11 @@ typedef struct {
     char *uri, *use_group, *read_group;
     char *daemon_file; // where [virtfnd] stands, NULL = not seen yet
     guint daemon_line;
-    // Of the group being read: exactly one of the first two, or neither in [virtfnd].
+    VfAccelDraft accel;
+    // Of the group being read: exactly one of them, or none in [virtfnd].
     VfPoolDraft *draft;
     Profile *profile;
+    gboolean in_accel;
 } Reader;
 
 static void profile_free(gpointer data)
@@ -62,6 +66,7 @@ static void reader_init(Reader *reader)
         .drafts = g_ptr_array_new_with_free_func(draft_free),
         .profiles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, profile_free),
     };
+    vf_accel_draft_init(&reader->accel);
 }
 
 static void reader_clear(Reader *reader)
@@ -72,6 +77,7 @@ static void reader_clear(Reader *reader)
     g_free(reader->use_group);
     g_free(reader->read_group);
     g_free(reader->daemon_file);
+    vf_accel_draft_clear(&reader->accel);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Reader, reader_clear)
@@ -86,34 +92,6 @@ static char *group_name(const char *group, const char *kind)
     return g_strstrip(g_strdup(group + length));
 }
 
-// Names go into messages, JSON, URLs and XML aliases: none of them needs quoting.
-static gboolean check_name(const char *name, const VfConfigEntry *entry, const char *file,
-                           GError **error)
-{
-    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_.-";
-
-    if (g_ascii_isalnum(name[0]) && strlen(name) <= 32 && strspn(name, allowed) == strlen(name))
-        return TRUE;
-
-    g_autofree char *quoted = vf_quote(name, -1);
-    vf_config_error(error, file, entry->line,
-                    "%s is not a name" VF_REMEDY "use 1 to 32 letters, digits, '_', '.' or '-', a "
-                    "letter or digit first",
-                    quoted);
-    return FALSE;
-}
-
-static gboolean used_twice(GError **error, const char *file, guint line, const char *what,
-                           const char *first_file, guint first_line)
-{
-    g_autofree char *first = g_filename_display_name(first_file);
-
-    vf_config_error(error, file, line,
-                    "%s is defined already at %s:%u" VF_REMEDY "rename or remove one", what, first,
-                    first_line);
-    return FALSE;
-}
-
 // [pool NAME]: the group header repeated is the scan's to refuse; the same name in another file, or
 // with other white space, is refused here.
 static gboolean open_pool(Reader *reader, const char *name, const VfConfigEntry *entry,
@@ -125,7 +103,8 @@ static gboolean open_pool(Reader *reader, const char *name, const VfConfigEntry 
         const VfPoolDraft *other = g_ptr_array_index(reader->drafts, i);
 
         if (g_str_equal(other->pool->name, name))
-            return used_twice(error, file, entry->line, what, other->pool->file, other->pool->line);
+            return vf_config_used_twice(error, file, entry->line, what, other->pool->file,
+                                        other->pool->line);
     }
     reader->draft = vf_pool_draft_new(name, file, entry->line);
     g_ptr_array_add(reader->drafts, reader->draft);
@@ -139,7 +118,7 @@ static gboolean open_profile(Reader *reader, const char *name, const VfConfigEnt
     g_autofree char *what = g_strdup_printf("profile '%s'", name);
 
     if (other != NULL)
-        return used_twice(error, file, entry->line, what, other->file, other->line);
+        return vf_config_used_twice(error, file, entry->line, what, other->file, other->line);
     reader->profile = g_new0(Profile, 1);
     reader->profile->file = g_strdup(file);
     reader->profile->line = entry->line;
@@ -148,37 +127,60 @@ static gboolean open_profile(Reader *reader, const char *name, const VfConfigEnt
     return TRUE;
 }
 
+static gboolean open_daemon(Reader *reader, const VfConfigEntry *entry, const char *file,
+                            GError **error)
+{
+    if (reader->daemon_file != NULL)
+        return vf_config_used_twice(error, file, entry->line, "[virtfnd]", reader->daemon_file,
+                                    reader->daemon_line);
+    reader->daemon_file = g_strdup(file);
+    reader->daemon_line = entry->line;
+    return TRUE;
+}
+
+static gboolean open_accel(Reader *reader, VfAccelDraftKind kind, const char *name,
+                           const VfConfigEntry *entry, const char *file, GError **error)
+{
+    reader->in_accel = TRUE;
+    return vf_accel_draft_open(&reader->accel, kind, name, entry, file, error);
+}
+
 // Makes the group that the keys below go to.
 static gboolean open_group(Reader *reader, const VfConfigEntry *entry, const char *file,
                            GError **error)
 {
     g_autofree char *pool = group_name(entry->group, "pool");
     g_autofree char *profile = group_name(entry->group, "profile");
-    const char *name = pool != NULL ? pool : profile;
+    g_autofree char *accelerator = group_name(entry->group, "accelerator");
+    g_autofree char *group = group_name(entry->group, "group");
+    const char *names[] = {pool, profile, accelerator, group};
 
     reader->draft = NULL;
     reader->profile = NULL;
-    if (name != NULL && !check_name(name, entry, file, error))
-        return FALSE;
+    reader->in_accel = FALSE;
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+        if (names[i] != NULL && !vf_config_check_name(error, file, entry, names[i]))
+            return FALSE;
     if (pool != NULL)
-        return open_pool(reader, name, entry, file, error);
+        return open_pool(reader, pool, entry, file, error);
     if (profile != NULL)
-        return open_profile(reader, name, entry, file, error);
-    if (!g_str_equal(entry->group, "virtfnd")) {
-        g_autofree char *quoted = vf_quote(entry->group, -1);
+        return open_profile(reader, profile, entry, file, error);
+    if (accelerator != NULL)
+        return open_accel(reader, VF_ACCEL_DRAFT_ACCELERATOR, accelerator, entry, file, error);
+    if (group != NULL)
+        return open_accel(reader, VF_ACCEL_DRAFT_GROUP, group, entry, file, error);
+    if (g_str_equal(entry->group, "accelerators"))
+        return open_accel(reader, VF_ACCEL_DRAFT_POLICY, NULL, entry, file, error);
+    if (g_str_equal(entry->group, "virtfnd"))
+        return open_daemon(reader, entry, file, error);
 
-        vf_config_error(error, file, entry->line,
-                        "%s is not a group" VF_REMEDY
-                        "groups are [pool NAME], [profile NAME] and [virtfnd]",
-                        quoted);
-        return FALSE;
-    }
-    if (reader->daemon_file != NULL)
-        return used_twice(error, file, entry->line, "[virtfnd]", reader->daemon_file,
-                          reader->daemon_line);
-    reader->daemon_file = g_strdup(file);
-    reader->daemon_line = entry->line;
-    return TRUE;
+    g_autofree char *quoted = vf_quote(entry->group, -1);
+    vf_config_error(error, file, entry->line,
+                    "%s is not a group" VF_REMEDY
+                    "groups are [pool NAME], [profile NAME], [accelerator NAME], [group NAME], "
+                    "[accelerators] and [virtfnd]",
+                    quoted);
+    return FALSE;
 }
 
 // The settings module knows the keys and their values; only the place is added here.
@@ -220,11 +222,7 @@ static gboolean set_daemon_key(Reader *reader, const VfConfigEntry *entry, const
         *group = g_strdup(entry->value);
         return TRUE;
     }
-    g_autofree char *quoted = vf_quote(entry->key, -1);
-    vf_config_error(error, file, entry->line,
-                    "%s is not a key of [virtfnd]" VF_REMEDY "keys are uri, use-group, read-group",
-                    quoted);
-    return FALSE;
+    return vf_config_unknown_key(error, file, entry, "[virtfnd]", "uri, use-group, read-group");
 }
 
 static gboolean read_text(Reader *reader, const char *text, gsize length, const char *file,
@@ -242,6 +240,8 @@ static gboolean read_text(Reader *reader, const char *text, gsize length, const 
             ok = vf_pool_draft_set(reader->draft, entry, error);
         else if (reader->profile != NULL)
             ok = set_profile_key(reader, entry, file, error);
+        else if (reader->in_accel)
+            ok = vf_accel_draft_set(&reader->accel, entry, file, error);
         else
             ok = set_daemon_key(reader, entry, file, error);
         if (!ok)
@@ -378,6 +378,10 @@ static VfConfig *finish(Reader *reader, GError **error)
     if (!resolve(reader, error))
         return NULL;
     config = g_new0(VfConfig, 1);
+    if (!vf_accel_draft_finish(&reader->accel, config, error)) {
+        g_free(config);
+        return NULL;
+    }
     config->pools = g_ptr_array_new_with_free_func(pool_free);
     for (guint i = 0; i < reader->drafts->len; i++) {
         VfPoolDraft *draft = g_ptr_array_index(reader->drafts, i);
@@ -421,6 +425,7 @@ void vf_config_free(VfConfig *config)
 {
     g_ptr_array_unref(config->pools);
     g_hash_table_unref(config->profiles);
+    vf_accel_config_clear(config);
     g_free(config->uri);
     g_free(config->use_group);
     g_free(config->read_group);

@@ -7,6 +7,7 @@
 
 #include <glib.h>
 
+#include "accel.h"
 #include "pciaddr.h"
 #include "settings.h"
 
@@ -54,14 +55,48 @@ typedef struct {
     gboolean allow_default_route;
     gboolean keep_link;      // leave the PF's network link alone instead of bringing it up
     char *bitstream_program; // run by `virtfn init --bitstream`, NULL = none
+    char *card;              // for vf_card_open(), NULL = no accelerators in this pool
 } VfPoolConfig;
 
+// What guests ask for by name.
 typedef struct {
-    GPtrArray *pools;     // of VfPoolConfig, in order of file name and line
-    GHashTable *profiles; // name -> VfSettings, whether a pool uses it or not
-    char *uri;            // libvirt, default qemu:///system
-    char *use_group;      // members may lease and render; default "libvirt", absent group = nobody
-    char *read_group;     // members may read; default "libvirt"
+    char *name;
+    char uuid[37]; // UUIDv5 of the name: the same on each host and after each restart
+    guint id;      // the cards' own number of it, 0 = they have none
+    gboolean shareable;
+    char *file; // for messages
+    guint line;
+} VfAcceleratorConfig;
+
+// Limits for the domains whose names match. One with the name VF_GROUP_DEFAULT and no globs is
+// always the last: it has the domains that match none.
+typedef struct {
+    char *name;
+    char **domains; // globs of domain names, NULL-terminated
+    VfAccelGroup limits;
+    char *file; // for messages, NULL for a default that no file has
+    guint line;
+} VfGroupConfig;
+
+#define VF_GROUP_DEFAULT "default"
+
+// [accelerators]; times in microseconds.
+typedef struct {
+    VfAccelPolicy policy;
+    gint64 slice_period, slice_minimum;
+    gint64 idle;  // after which a device counts as idle, 0 = never
+    char *verify; // program that has to agree to an image before each load, NULL = none
+} VfAccelConfig;
+
+typedef struct {
+    GPtrArray *pools;        // of VfPoolConfig, in order of file name and line
+    GHashTable *profiles;    // name -> VfSettings, whether a pool uses it or not
+    GPtrArray *accelerators; // of VfAcceleratorConfig, in order of file name and line
+    GPtrArray *groups;       // of VfGroupConfig, likewise, at least one
+    VfAccelConfig accel;
+    char *uri;        // libvirt, default qemu:///system
+    char *use_group;  // members may lease and render; default "libvirt", absent group = nobody
+    char *read_group; // members may read; default "libvirt"
 } VfConfig;
 
 // Reads every *.conf of the directory in order of name. A directory that does not exist is an
@@ -70,6 +105,9 @@ VfConfig *vf_config_load(const char *directory, GError **error);
 
 // One file's text, for tests and fuzzing; `file` is used in messages only.
 VfConfig *vf_config_parse(const char *text, gsize length, const char *file, GError **error);
+
+// Index of the group in `groups` that a domain belongs to: the first one with a glob that matches.
+guint vf_config_group(const VfConfig *config, const char *domain);
 
 void vf_config_free(VfConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfConfig, vf_config_free)

@@ -43,6 +43,46 @@ static void dump_pool(GString *out, const VfPoolConfig *pool)
         g_string_append(out, "  keep-link\n");
     if (pool->bitstream_program != NULL)
         g_string_append_printf(out, "  bitstream-program %s\n", pool->bitstream_program);
+    if (pool->card != NULL)
+        g_string_append_printf(out, "  card %s\n", pool->card);
+}
+
+// " KEY NUMBER", or nothing when there is no limit.
+static void dump_limit(GString *out, const char *key, guint value)
+{
+    if (value != VF_ACCEL_NONE)
+        g_string_append_printf(out, " %s %u", key, value);
+}
+
+static void dump_accel(GString *out, const VfConfig *config)
+{
+    const VfAccelConfig *accel = &config->accel;
+
+    for (guint i = 0; i < config->accelerators->len; i++) {
+        const VfAcceleratorConfig *one = g_ptr_array_index(config->accelerators, i);
+
+        g_string_append_printf(out, "accelerator %s at %u uuid %s id %u%s\n", one->name, one->line,
+                               one->uuid, one->id, one->shareable ? " shareable" : "");
+    }
+    for (guint i = 0; i < config->groups->len; i++) {
+        const VfGroupConfig *group = g_ptr_array_index(config->groups, i);
+        g_autofree char *globs = g_strjoinv(" | ", group->domains);
+
+        g_string_append_printf(out, "group %s at %u ceiling %u", group->name, group->line,
+                               group->limits.ceiling);
+        dump_limit(out, "held", group->limits.held);
+        dump_limit(out, "held-per-domain", group->limits.held_per_domain);
+        dump_limit(out, "waiting", group->limits.waiting);
+        g_string_append_printf(out, " domains [%s]\n", globs);
+    }
+    g_string_append_printf(
+        out,
+        "accelerators age-step %" G_GINT64_FORMAT " tenure %" G_GINT64_FORMAT
+        " backoff %" G_GINT64_FORMAT " waiting %u sharers %u slice-period %" G_GINT64_FORMAT
+        " slice-minimum %" G_GINT64_FORMAT " idle %" G_GINT64_FORMAT " verify %s\n",
+        accel->policy.age_step, accel->policy.tenure, accel->policy.backoff, accel->policy.waiting,
+        accel->policy.sharers, accel->slice_period, accel->slice_minimum, accel->idle,
+        accel->verify != NULL ? accel->verify : "-");
 }
 
 static char *dump(const VfConfig *config)
@@ -53,6 +93,7 @@ static char *dump(const VfConfig *config)
                            config->use_group, config->read_group);
     for (guint i = 0; i < config->pools->len; i++)
         dump_pool(out, g_ptr_array_index(config->pools, i));
+    dump_accel(out, config);
     return g_string_free(out, FALSE);
 }
 
@@ -231,6 +272,67 @@ static void test_across_files(Fixture *fixture, gconstpointer data)
                             "give each pool ranges of its own, such as #0-3 and #4-7");
 }
 
+static void test_accel_across_files(Fixture *fixture, gconstpointer data)
+{
+    add_file(fixture, "a.conf",
+             "[accelerator sha]\nid=3\n[group lab]\ndomains=lab-*\n"
+             "[accelerators]\nidle=1min\n");
+    add_file(fixture, "b.conf", "[accelerator sha]\n");
+    assert_refused(fixture, "b.conf:1: accelerator 'sha' is defined already at a.conf:1 -- rename "
+                            "or remove one");
+    add_file(fixture, "b.conf", "[group lab]\n");
+    assert_refused(fixture, "b.conf:1: group 'lab' is defined already at a.conf:3 -- rename or "
+                            "remove one");
+    add_file(fixture, "b.conf", "[accelerators]\n");
+    assert_refused(fixture, "b.conf:1: [accelerators] is defined already at a.conf:5 -- rename or "
+                            "remove one");
+    add_file(fixture, "b.conf", "\n[accelerator aes]\nid=3\n");
+    assert_refused(fixture, "b.conf:2: accelerator 'aes' has the id 3 of accelerator 'sha' -- give "
+                            "each the number that the card has for it");
+}
+
+static void test_group_of_domain(void)
+{
+    static const char text[] = "[group default]\nheld=2\n[group lab]\ndomains=lab-*, one\n"
+                               "[group all-lab]\ndomains=lab*\n";
+    g_autoptr(GError) error = NULL;
+    g_autoptr(VfConfig) config = vf_config_parse(text, strlen(text), "x.conf", &error);
+    const VfGroupConfig *last;
+
+    g_assert_no_error(error);
+    g_assert_cmpuint(config->groups->len, ==, 3);
+    last = g_ptr_array_index(config->groups, 2);
+    g_assert_cmpstr(last->name, ==, VF_GROUP_DEFAULT);
+    g_assert_cmpuint(last->limits.held, ==, 2);
+    g_assert_cmpuint(vf_config_group(config, "lab-1"), ==, 0);
+    g_assert_cmpuint(vf_config_group(config, "one"), ==, 0);
+    g_assert_cmpuint(vf_config_group(config, "lab2"), ==, 1);
+    g_assert_cmpuint(vf_config_group(config, "two"), ==, 2);
+}
+
+// As many as accel.h's tables hold, and one more.
+static void test_too_many(void)
+{
+    GString *text = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+    VfConfig *config;
+
+    for (guint i = 0; i < VF_ACCEL_ACCELERATORS_MAX; i++)
+        g_string_append_printf(text, "[accelerator a%u]\n", i);
+    for (guint i = 0; i < VF_ACCEL_GROUPS_MAX - 1; i++)
+        g_string_append_printf(text, "[group g%u]\ndomains=*\n", i);
+    config = vf_config_parse(text->str, text->len, "x.conf", &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(config->groups->len, ==, VF_ACCEL_GROUPS_MAX);
+    vf_config_free(config);
+    g_string_append(text, "[group more]\n");
+    refuse_bytes(text->str, text->len, "x.conf:191: more than 63 groups -- remove some");
+    g_string_truncate(text, text->len - strlen("[group more]\n"));
+    g_string_append(text, "[accelerator more]\n");
+    refuse_bytes(text->str, text->len, "x.conf:191: more than 64 accelerators -- remove some");
+    g_string_free(text, TRUE);
+}
+
 static void test_not_a_file(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *fifo = g_build_filename(fixture->directory, "fifo.conf", NULL);
@@ -283,6 +385,10 @@ int main(int argc, char **argv)
     g_test_add_func("/config/no-directory", test_no_directory);
     g_test_add("/config/directory", Fixture, NULL, set_up, test_directory, tear_down);
     g_test_add("/config/across-files", Fixture, NULL, set_up, test_across_files, tear_down);
+    g_test_add("/config/accel-across-files", Fixture, NULL, set_up, test_accel_across_files,
+               tear_down);
+    g_test_add_func("/config/group-of-domain", test_group_of_domain);
+    g_test_add_func("/config/too-many", test_too_many);
     g_test_add("/config/not-a-file", Fixture, NULL, set_up, test_not_a_file, tear_down);
     g_test_add("/config/large-file", Fixture, NULL, set_up, test_large_file, tear_down);
     return g_test_run();
