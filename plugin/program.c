@@ -28,9 +28,13 @@
 typedef struct {
     pid_t pid;
     int pidfd;
-    int stderr_fd; // read end; -1 after its end
+    int stderr_fd; // read ends; -1 after their end
+    int stdout_fd; // -1 too when nobody wants it
     char text[STDERR_KEPT + 1];
     gsize length;
+    GByteArray *output;
+    gsize output_max;
+    gboolean too_much;
 } Child;
 
 static gboolean refuse(GError **error, const char *path, const char *cause)
@@ -93,20 +97,31 @@ char *vf_program_check(const char *path, uid_t owner, GError **error)
 }
 
 // A file in memory at its beginning: a program that reads nothing cannot block or kill the writer.
-static int open_input(const char *text)
+static int open_input(const VfProgram *program)
 {
     int fd = memfd_create("virtfn-input", MFD_CLOEXEC);
-    size_t length = strlen(text);
+    gsize length = program->input_length != 0 ? program->input_length : strlen(program->input);
+    gsize done = 0;
 
-    if (fd >= 0 && (write(fd, text, length) != (ssize_t)length || lseek(fd, 0, SEEK_SET) != 0)) {
+    while (fd >= 0 && done < length) {
+        ssize_t written = write(fd, (const char *)program->input + done, length - done);
+
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            break;
+        done += (gsize)written;
+    }
+    if (fd >= 0 && (done != length || lseek(fd, 0, SEEK_SET) != 0)) {
         close(fd);
         return -1;
     }
     return fd;
 }
 
-// Returns 0 or an errno.
-static int spawn(const char *file, const char *const *argv, int input, int stderr_fd, pid_t *pid)
+// Returns 0 or an errno. stdout_fd -1: dropped.
+static int spawn(const char *file, const char *const *argv, int input, int stdout_fd, int stderr_fd,
+                 pid_t *pid)
 {
     static const char *const environment[] = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
@@ -124,7 +139,10 @@ static int spawn(const char *file, const char *const *argv, int input, int stder
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (stdout_fd >= 0)
+        posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDOUT_FILENO);
+    else
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, stderr_fd, STDERR_FILENO);
     posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
     posix_spawn_file_actions_addchdir_np(&actions, "/");
@@ -153,13 +171,35 @@ static void read_stderr(Child *child)
     }
 }
 
+// The same for standard output, all of which is kept. FALSE when there is no more at the moment.
+static gboolean read_stdout(Child *child)
+{
+    guint8 chunk[16384];
+    ssize_t got = read(child->stdout_fd, chunk, sizeof(chunk));
+
+    if (got > 0 && child->output->len + (gsize)got <= child->output_max) {
+        g_byte_array_append(child->output, chunk, (guint)got);
+        return TRUE;
+    }
+    if (got > 0)
+        child->too_much = TRUE;
+    if (got >= 0 || (errno != EAGAIN && errno != EINTR)) {
+        // It is told by SIGPIPE when it writes on after too much.
+        close(child->stdout_fd);
+        child->stdout_fd = -1;
+    }
+    return FALSE;
+}
+
 // TRUE when it ended by itself within the time. It is not reaped yet, so its id is still its own.
 static gboolean wait_end(Child *child, guint timeout_ms)
 {
     gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
 
     for (;;) {
-        struct pollfd fds[] = {{child->pidfd, POLLIN, 0}, {child->stderr_fd, POLLIN, 0}};
+        struct pollfd fds[] = {{child->pidfd, POLLIN, 0},
+                               {child->stderr_fd, POLLIN, 0},
+                               {child->stdout_fd, POLLIN, 0}};
         gint64 left = deadline - g_get_monotonic_time();
 
         if (left <= 0)
@@ -169,9 +209,13 @@ static gboolean wait_end(Child *child, guint timeout_ms)
             return FALSE;
         if (fds[1].revents != 0)
             read_stderr(child);
+        if (fds[2].revents != 0)
+            read_stdout(child);
         if (fds[0].revents != 0) {
             if (child->stderr_fd >= 0)
                 read_stderr(child);
+            while (child->stdout_fd >= 0 && read_stdout(child))
+                ;
             return TRUE;
         }
     }
@@ -198,9 +242,13 @@ static gboolean judge(const VfProgram *program, Child *child, gboolean in_time, 
     g_autofree char *how = NULL;
 
     *not_mine = in_time && WIFEXITED(status) && WEXITSTATUS(status) == VF_PROGRAM_EXIT_NOT_MINE;
-    if (*not_mine || (in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0))
+    if (!child->too_much &&
+        (*not_mine || (in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0)))
         return TRUE;
-    if (!in_time)
+    *not_mine = FALSE;
+    if (child->too_much)
+        how = g_strdup_printf("more than %" G_GSIZE_FORMAT " bytes of output", child->output_max);
+    else if (!in_time)
         how = g_strdup_printf("not done after %.1f s, killed", program->timeout_ms / 1000.0);
     else if (WIFEXITED(status))
         how = g_strdup_printf("exit status %d", WEXITSTATUS(status));
@@ -235,35 +283,57 @@ static gboolean finish(const VfProgram *program, Child *child, gboolean *not_min
     return judge(program, child, in_time, status, not_mine, error);
 }
 
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+// Starts it with pipes for what it says. Returns 0 or an errno; the child's ends are closed.
+static int start(const VfProgram *program, const char *file, Child *child)
+{
+    int errors[2], output[2] = {-1, -1}, input, failed = 0;
+
+    // Our ends do not block; the program's own writes do.
+    if (pipe2(errors, O_CLOEXEC) != 0)
+        return errno;
+    if (program->output != NULL && pipe2(output, O_CLOEXEC) != 0)
+        failed = errno;
+    input = failed == 0 ? open_input(program) : -1;
+    if (failed == 0)
+        failed = input < 0 ? errno
+                           : spawn(file, program->argv, input, output[1], errors[1], &child->pid);
+    close_fd(input);
+    close(errors[1]);
+    close_fd(output[1]);
+    child->stderr_fd = errors[0];
+    child->stdout_fd = output[0];
+    fcntl(child->stderr_fd, F_SETFL, O_NONBLOCK);
+    if (child->stdout_fd >= 0)
+        fcntl(child->stdout_fd, F_SETFL, O_NONBLOCK);
+    return failed;
+}
+
 gboolean vf_program_run(const VfProgram *program, gboolean *not_mine, GError **error)
 {
     g_autofree char *file = vf_program_check(program->argv[0], program->owner, error);
-    Child child = {.stderr_fd = -1};
-    int pipe_fds[2], input, failed;
+    Child child = {.stderr_fd = -1,
+                   .stdout_fd = -1,
+                   .output = program->output,
+                   .output_max = program->output_max};
+    gboolean ok = FALSE;
+    int failed;
 
     *not_mine = FALSE;
     if (file == NULL)
         return FALSE;
-    if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
-        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s: pipe", file);
-        return FALSE;
-    }
-    input = open_input(program->input);
-    failed = input < 0 ? errno : spawn(file, program->argv, input, pipe_fds[1], &child.pid);
-    close(pipe_fds[1]);
-    if (input >= 0)
-        close(input);
-    child.stderr_fd = pipe_fds[0];
-    gboolean ok = FALSE;
-    if (failed != 0) {
-        vf_error_set_errno(error, VF_ERROR_SYSFS, failed, "cannot run %s", file);
-    } else {
-        // Our end only: the program's own writes stay blocking.
-        fcntl(child.stderr_fd, F_SETFL, O_NONBLOCK);
+    failed = start(program, file, &child);
+    if (failed == 0)
         ok = finish(program, &child, not_mine, error);
-    }
-    if (child.stderr_fd >= 0)
-        close(child.stderr_fd);
+    else
+        vf_error_set_errno(error, VF_ERROR_SYSFS, failed, "cannot run %s", file);
+    close_fd(child.stderr_fd);
+    close_fd(child.stdout_fd);
     return ok;
 }
 

@@ -17,9 +17,12 @@
 
 typedef struct {
     const char *const *argv; // argv[0] is the absolute path; NULL-terminated
-    const char *input;       // text for its standard input
+    const void *input;       // for its standard input
+    gsize input_length;      // bytes; 0 = input is text
     guint timeout_ms;        // then it is killed with its process group
     uid_t owner;             // who must own the file: 0
+    GByteArray *output;      // gets its standard output; NULL = dropped
+    gsize output_max;        // bytes; more is a failure
 } VfProgram;
 
 // Checks that the file is a program that nobody but `owner` can change: absolute, regular,
@@ -28,7 +31,7 @@ typedef struct {
 char *vf_program_check(const char *path, uid_t owner, GError **error);
 
 // Checks and runs it: in a session of its own, in /, with PATH and LC_ALL as its only environment
-// and no open file but 0 to 2; standard output is dropped. TRUE on exit 0 and on exit 2, which sets
+// and no open file but 0 to 2. TRUE on exit 0 and on exit 2, which sets
 // *not_mine. VF_ERROR_CONFIG when it may not be run; VF_ERROR_SYSFS, with the first line of its
 // standard error, when it failed, died or took too long.
 gboolean vf_program_run(const VfProgram *program, gboolean *not_mine, GError **error);
