@@ -71,6 +71,8 @@ LIB_SOURCES := \
 	plugin/adopt.c \
 	plugin/allocator.c \
 	plugin/attach.c \
+	plugin/card-program.c \
+	plugin/card.c \
 	plugin/choices.c \
 	plugin/config-accel-keys.c \
 	plugin/config-accel.c \
@@ -86,6 +88,8 @@ LIB_SOURCES := \
 	plugin/domxml.c \
 	plugin/door.c \
 	plugin/fence.c \
+	plugin/images-stage.c \
+	plugin/images.c \
 	plugin/init.c \
 	plugin/inventory.c \
 	plugin/jsontext.c \

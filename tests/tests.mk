@@ -7,6 +7,7 @@ UNIT_NAMES := \
 	accel \
 	accel-histories \
 	allocator \
+	card-program \
 	client \
 	config \
 	doctor \
@@ -15,6 +16,7 @@ UNIT_NAMES := \
 	examples \
 	fakekernel \
 	fence \
+	images \
 	inventory \
 	jsontext \
 	lanes \
