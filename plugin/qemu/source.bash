@@ -41,13 +41,16 @@ qemu_source_update() {
     [[ $newest == "$(<"$source/version")" ]] || rm -rf "$source"
 }
 
-# qemu_add_ours SOURCE: apply our patches and lay our files over QEMU's source.
+# qemu_add_ours SOURCE [FOLDER]: apply the patches and lay the files of FOLDER, or of this one, over QEMU's source.
 qemu_add_ours() {
-    local patch
-    for patch in "$qemu_folder"/patches/*.patch; do
+    local patch folder=${2:-$qemu_folder}
+    for patch in "$folder"/patches/*.patch; do
         patch -d "$1" -p1 --forward --fuzz=0 <"$patch"
     done
-    cp -rT "$qemu_folder/src" "$1"
+    cp -rT "$folder/src" "$1"
 }
 
+# The FPGA card of the emulated host: plugin/qemu/build adds it, plugin/qemu/deb does not.
+# shellcheck disable=SC2034 # for those who source this
+qemu_card=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tests/host/card" && pwd -P)
 qemu_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
