@@ -8,8 +8,8 @@
  * (include/hw/misc/virtfn-card-regs.h).  For tests of virtfn; a card has up
  * to four of them, each with regions of its own:
  *
- *   -device virtfn-card,bus=port,addr=0.0,functions=4,vfs=63,regions=16
- *   -device virtfn-card,bus=port,addr=0.1,functions=4,vfs=63,regions=16 ...
+ *   -device virtfn-card,bus=port1,addr=0.0,functions=4,vfs=63,regions=16
+ *   -device virtfn-card,bus=port1,addr=0.1,functions=4,vfs=63,regions=16 ...
  *
  * A reset ends the command that runs and all connections; images and
  * contexts stay, as the configuration of an FPGA does.

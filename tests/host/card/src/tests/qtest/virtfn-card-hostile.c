@@ -114,10 +114,10 @@ static void test_job_dma(void)
                     CARD_VF_ERROR_LENGTH);
     g_assert_cmpint(job_at(&t, SOURCE, DESTINATION, ~0u), ==,
                     CARD_VF_ERROR_LENGTH);
-    config_set(&t, devfn, PCI_COMMAND, 0);
+    config_set(&t, devfn, PCI_COMMAND, PCI_COMMAND_MEMORY);
     g_assert_cmpint(job_at(&t, SOURCE, DESTINATION, 4), ==,
                     CARD_VF_ERROR_DMA);
-    config_set(&t, devfn, PCI_COMMAND, PCI_COMMAND_MASTER);
+    enable(&t, devfn);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_JOBS), ==, 1);
     g_assert_cmpint(job(&t, 1, 0, "", 0), ==, CARD_VF_ERROR_OPERATION);
     g_assert_cmpint(job(&t, 1, ~0u, "", 0), ==, CARD_VF_ERROR_OPERATION);
@@ -367,7 +367,7 @@ static void test_properties(void)
     for (int i = 0; i < ARRAY_SIZE(bad); i++) {
         g_autofree char *line = g_strdup_printf(
             "%s -machine q35 -accel qtest -nodefaults -display none -S "
-            "-device pcie-root-port,id=port -device virtfn-card,bus=port,%s",
+            "-device pcie-root-port,id=rp0 -device virtfn-card,bus=rp0,%s",
             getenv("QTEST_QEMU_BINARY"), bad[i]);
         g_autofree char *said = NULL;
         int status;

@@ -306,14 +306,15 @@ static void test_hang(void)
                         CARD_VF_DONE);
         if (end) {
             flr(&t, vf_devfn(&t, 0, 0));
-            config_set(&t, vf_devfn(&t, 0, 0), 4, 4);
+            enable(&t, vf_devfn(&t, 0, 0));
+            expect(&t, 0, "6789", CRC_123456789);
         } else {
             g_assert_cmpint(command(&t, CARD_COMMAND_DISCONNECT, 0, 0), ==,
                             CARD_IDLE);
             g_assert_cmpint(command(&t, CARD_COMMAND_CONNECT, 0, 0), ==,
                             CARD_IDLE);
+            expect(&t, 0, "12345", CRC_12345);
         }
-        expect(&t, 0, "12345", CRC_12345);
     }
     card_stop(&t);
 }
@@ -330,6 +331,7 @@ static void test_flr(void)
     qtest_memwrite(t.qts, SOURCE, "6789", 4);
     ring(&t, 1, CARD_OPERATION_RUN, 4);
     flr(&t, vf_devfn(&t, 0, 1));
+    enable(&t, vf_devfn(&t, 0, 1));
     step_ms(&t, 10);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_STATUS), ==, CARD_VF_IDLE);
     g_assert_cmphex(vf_get(&t, 1, CARD_VF_SOURCE), ==, 0);
@@ -337,7 +339,6 @@ static void test_flr(void)
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_IRQ_STATUS), ==, 0);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_ACCELERATOR), ==, CARD_CRC32C);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_JOBS), ==, 1);
-    config_set(&t, vf_devfn(&t, 0, 1), 4, 4);
     expect(&t, 1, "6789", CRC_123456789);
     card_stop(&t);
 }

@@ -110,6 +110,12 @@ static void set_up_pf(CardTest *t, int pf)
     config_set(t, pf, bar + 20, 0);
 }
 
+/* QEMU maps the BARs of a VF only if the VF itself has memory enabled. */
+void enable(CardTest *t, int devfn)
+{
+    config_set(t, devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
 void set_vfs_of(CardTest *t, int pf, int vfs)
 {
     const int control = SRIOV_CAP + PCI_SRIOV_CTRL;
@@ -122,7 +128,7 @@ void set_vfs_of(CardTest *t, int pf, int vfs)
     config_set(t, pf, control, PCI_SRIOV_CTRL_ARI | PCI_SRIOV_CTRL_VFE |
                PCI_SRIOV_CTRL_MSE);
     for (int i = 0; i < vfs; i++) {
-        config_set(t, vf_devfn(t, pf, i), PCI_COMMAND, PCI_COMMAND_MASTER);
+        enable(t, vf_devfn(t, pf, i));
     }
 }
 
@@ -143,11 +149,11 @@ void card_start(CardTest *t, int functions, const char *options)
 {
     g_autoptr(GString) line = g_string_new(
         "-machine q35 -nodefaults -m 64 -device "
-        "pcie-root-port,id=port,bus=pcie.0,addr=4.0,chassis=1");
+        "pcie-root-port,id=rp0,bus=pcie.0,addr=4.0,chassis=1");
 
     for (int i = 0; i < functions; i++) {
         g_string_append_printf(line, " -device virtfn-card,id=card%d,"
-                               "bus=port,addr=0.%d,multifunction=on,"
+                               "bus=rp0,addr=0.%d,multifunction=on,"
                                "functions=%d,%s", i, i, functions,
                                options ?: "regions=3,kinds=2");
     }

@@ -52,6 +52,8 @@ uint64_t pf_address(int pf);
 uint64_t window_address(int pf);
 uint64_t vf_address(int pf, int vf);
 
+/* Memory and bus mastering; set_vfs() does it, a reset undoes it. */
+void enable(CardTest *t, int devfn);
 void set_vfs_of(CardTest *t, int pf, int vfs);
 void set_vfs(CardTest *t, int vfs);
 

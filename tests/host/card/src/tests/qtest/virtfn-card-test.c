@@ -254,6 +254,7 @@ static void test_vf_count_job(void)
     give(&t, 0, CARD_CRC32C, 2);
     qtest_memwrite(t.qts, SOURCE, "12345", 5);
     ring(&t, 2, CARD_OPERATION_RUN, 5);
+    g_assert_cmpint(region_get(&t, 0, CARD_REGION_RUNNING), ==, 1);
     set_vfs(&t, 0);
     step_ms(&t, 10);
     g_assert_cmpint(region_get(&t, 0, CARD_REGION_JOBS), ==, 0);
@@ -326,7 +327,6 @@ static void test_interrupts(void)
     card_start(&t, 1, NULL);
     set_vfs(&t, 2);
     catch_msix(&t, 0, table, MESSAGE, 0x1111);
-    config_set(&t, vf_devfn(&t, 0, 1), PCI_COMMAND, PCI_COMMAND_MASTER);
     catch_msix(&t, vf_devfn(&t, 0, 1), vf_table + CARD_VF_BAR_SIZE,
                MESSAGE + 4, 0x2222);
 
