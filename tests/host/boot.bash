@@ -24,8 +24,8 @@ cards_each() {
 cards_check() {
     local item total=0
     for item in ${1//,/ }; do
-        [[ $item =~ ^(igb|nvme):([0-9]+)$ ]] || {
-            echo "cards: '$item' is not igb:COUNT or nvme:COUNT" >&2
+        [[ $item =~ ^(igb|nvme|fpga):([0-9]+)$ ]] || {
+            echo "cards: '$item' is not igb:COUNT, nvme:COUNT or fpga:COUNT" >&2
             return 1
         }
         total=$((total + BASH_REMATCH[2]))
@@ -52,6 +52,7 @@ card_arguments() {
             -drive "if=none,id=disk$index,format=raw,cache=unsafe,file=$boot/nvme$index.img"
             -device "nvme-ns,drive=disk$index,bus=nvme$index,nsid=1,shared=on")
         ;;
+    fpga) cards+=(-device "virtfn-card,id=fpga$index,bus=$port,vfs=$fpga_vfs,regions=2") ;;
     esac
 }
 
@@ -248,6 +249,7 @@ boot_stop() {
 
 boot_limit=150 beat_limit=75 over_limit=60
 nvme_vfs=8 # the most that an NVMe card can have
+fpga_vfs=8
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
 kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
