@@ -5,9 +5,9 @@
  *
  *   cardjob 0000:00:05.0 JOBS [SEED]
  *
- * It starts the accelerator of the function (CRC-32C or vector add) anew and gives it JOBS pieces
- * of made-up data. It prints "ok JOBS", or "wrong JOB" with status 2, or what else went wrong with
- * status 1.
+ * It starts the accelerator of the function (SHA-256, CRC-32C, vector add) anew and gives it JOBS
+ * pieces of made-up data. It prints "ok JOBS", or "wrong JOB" with status 2, or what else went
+ * wrong with status 1.
  *
  * Invariant: nothing that the card says is taken as input of the next computation. A job without
  * effect (after a reset, a disconnect, or while the device is paused) is given again; one that
@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -140,6 +141,83 @@ static uint32_t crc32c(uint32_t sum, const uint8_t *data, uint32_t length)
     return ~sum;
 }
 
+static uint32_t rotate(uint32_t word, int bits)
+{
+    return word >> bits | word << (32 - bits);
+}
+
+/* First 32 bits of the fractional part of a root of the primes, as FIPS 180-4 defines its
+ * constants. */
+static void sha256_constants(uint32_t *constants, uint32_t *start)
+{
+    int count = 0;
+
+    for (unsigned prime = 2; count < 64; prime++) {
+        unsigned divisor = 2;
+
+        while (divisor * divisor <= prime && prime % divisor != 0)
+            divisor++;
+        if (divisor * divisor <= prime)
+            continue;
+        constants[count] = (uint32_t)(int64_t)floorl(fmodl(cbrtl(prime), 1) * 0x1p32L);
+        if (count < 8)
+            start[count] = (uint32_t)(int64_t)floorl(fmodl(sqrtl(prime), 1) * 0x1p32L);
+        count++;
+    }
+}
+
+static void sha256_block(uint32_t *hash, const uint32_t *constants, const uint8_t *block)
+{
+    uint32_t w[64], v[8];
+
+    for (int i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+    for (int i = 16; i < 64; i++) {
+        const uint32_t a = w[i - 15], b = w[i - 2];
+
+        w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] +
+               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
+    }
+    memcpy(v, hash, sizeof(v));
+    for (int i = 0; i < 64; i++) {
+        const uint32_t one = v[7] + (rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25)) +
+                             ((v[4] & v[5]) ^ (~v[4] & v[6])) + constants[i] + w[i];
+        const uint32_t two = (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) +
+                             ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+
+        memmove(v + 1, v, 7 * sizeof(*v));
+        v[4] += one;
+        v[0] = one + two;
+    }
+    for (int i = 0; i < 8; i++)
+        hash[i] += v[i];
+}
+
+/* SHA-256 of the 32 bytes at `before` (unless it is NULL) and of the data, into `digest`. */
+static void sha256(const uint8_t *before, const uint8_t *data, uint32_t length, uint8_t *digest)
+{
+    static uint8_t message[32 + data_max + 72];
+    uint32_t constants[64], hash[8], size = 0, padded;
+
+    sha256_constants(constants, hash);
+    memset(message, 0, sizeof(message));
+    if (before) {
+        memcpy(message, before, 32);
+        size = 32;
+    }
+    memcpy(message + size, data, length);
+    size += length;
+    message[size] = 0x80;
+    padded = (size + 9 + 63) / 64 * 64;
+    for (int i = 0; i < 4; i++)
+        message[padded - 1 - (uint32_t)i] = (uint8_t)(size * 8 >> (8 * i));
+    for (uint32_t i = 0; i < padded; i += 64)
+        sha256_block(hash, constants, message + i);
+    for (int i = 0; i < 32; i++)
+        digest[i] = (uint8_t)(hash[i / 4] >> (24 - 8 * (i % 4)));
+}
+
 /* What the accelerator should have written; the number of bytes. */
 static uint32_t compute(uint32_t accelerator, uint32_t *state, uint32_t length)
 {
@@ -148,6 +226,15 @@ static uint32_t compute(uint32_t accelerator, uint32_t *state, uint32_t length)
     if (accelerator == CARD_CRC32C) {
         state[0] = crc32c(state[0], source, length);
         return 4;
+    }
+    if (accelerator == CARD_SHA256) {
+        static bool started;
+        uint8_t digest[32];
+
+        sha256(started ? (const uint8_t *)state : NULL, source, length, digest);
+        memcpy(state, digest, sizeof(digest));
+        started = true;
+        return sizeof(digest);
     }
     for (uint32_t i = 0; i < words; i++) {
         uint32_t word;
@@ -180,7 +267,8 @@ int main(int argc, char **argv)
     destination = dma_page(&destination_address);
     accelerator = get(CARD_VF_ACCELERATOR);
     if (get(CARD_VF_MAGIC) != CARD_VF_MAGIC_VALUE ||
-        (accelerator != CARD_CRC32C && accelerator != CARD_VECTOR_ADD)) {
+        (accelerator != CARD_CRC32C && accelerator != CARD_VECTOR_ADD &&
+         accelerator != CARD_SHA256)) {
         fprintf(stderr, "cardjob: %s: accelerator %u is none that can be checked\n", argv[1],
                 accelerator);
         return 1;
