@@ -100,6 +100,9 @@ static uint32_t vf_check(CardVF *vf)
         vf->current.operation != CARD_OPERATION_RUN) {
         return CARD_VF_ERROR_OPERATION;
     }
+    if (vf->written != CARD_WRITTEN_ALL) {
+        return CARD_VF_ERROR_RESET;
+    }
     return vf->current.length > CARD_MAX_JOB ? CARD_VF_ERROR_LENGTH :
                                                CARD_VF_BUSY;
 }
@@ -181,6 +184,9 @@ static void vf_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
 {
     CardVF *vf = opaque;
 
+    if (addr >= CARD_VF_SOURCE && addr <= CARD_VF_LENGTH) {
+        vf->written |= CARD_WRITTEN(addr);
+    }
     switch (addr) {
     case CARD_VF_DOORBELL:
         vf_ring(vf, value);
@@ -224,6 +230,7 @@ static void vf_reset_hold(Object *obj, ResetType type)
     timer_del(vf->timer);
     vf->sequence++;
     memset(&vf->next, 0, sizeof(vf->next));
+    vf->written = 0;
     vf->status = CARD_VF_IDLE;
     vf->result = 0;
     vf->irq_status = 0;

@@ -78,6 +78,10 @@ typedef struct CardJob {
     uint32_t length;
 } CardJob;
 
+/* A bit for each register word of a job, from SOURCE to LENGTH */
+#define CARD_WRITTEN(offset) (1u << ((offset) - CARD_VF_SOURCE) / 4)
+#define CARD_WRITTEN_ALL (CARD_WRITTEN(CARD_VF_LENGTH + 4) - 1)
+
 struct CardVF {
     PCIDevice parent_obj;
 
@@ -87,6 +91,7 @@ struct CardVF {
 
     CardJob next;
     CardJob current;
+    uint32_t written; /* CARD_WRITTEN(), since the last reset */
     uint32_t sequence;
     uint32_t status;
     uint32_t result;

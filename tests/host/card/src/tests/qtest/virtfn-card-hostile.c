@@ -256,9 +256,8 @@ static void test_dma_to_self(void)
     pf_set(&t, CARD_PF_VF, 2);
     pf_set(&t, CARD_PF_FLAGS, 0);
     qtest_writel(t.qts, SOURCE, CARD_COMMAND_DISCONNECT);
-    vf_set(&t, 2, CARD_VF_SOURCE, SOURCE);
+    ring(&t, 2, 0, 4);
     vf_set(&t, 2, CARD_VF_DESTINATION, pf_address(0) + CARD_PF_COMMAND);
-    vf_set(&t, 2, CARD_VF_LENGTH, 4);
     vf_set(&t, 2, CARD_VF_DOORBELL, CARD_OPERATION_RUN);
     step_ms(&t, 10);
     g_assert_cmpint(vf_get(&t, 2, CARD_VF_STATUS), ==, CARD_VF_ERROR_ABORTED);

@@ -343,6 +343,39 @@ static void test_flr(void)
     card_stop(&t);
 }
 
+/* A reset at any point between the first register and the doorbell */
+static void test_flr_between(void)
+{
+    const int words[] = {
+        CARD_VF_SOURCE, CARD_VF_SOURCE + 4, CARD_VF_DESTINATION,
+        CARD_VF_DESTINATION + 4, CARD_VF_LENGTH,
+    };
+    const uint32_t values[] = { SOURCE, 0, DESTINATION, 0, 4 };
+    CardTest t;
+
+    card_start(&t, 1, NULL);
+    set_vfs(&t, 1);
+    give(&t, 0, CARD_CRC32C, 0);
+    expect(&t, 0, "12345", CRC_12345);
+    qtest_memwrite(t.qts, SOURCE, "6789", 4);
+    for (int after = 0; after < ARRAY_SIZE(words); after++) {
+        for (int i = 0; i < ARRAY_SIZE(words); i++) {
+            vf_set(&t, 0, words[i], values[i]);
+            if (i == after) {
+                flr(&t, vf_devfn(&t, 0, 0));
+                enable(&t, vf_devfn(&t, 0, 0));
+            }
+        }
+        vf_set(&t, 0, CARD_VF_DOORBELL, CARD_OPERATION_RUN);
+        step_ms(&t, 10);
+        g_assert_cmpint(vf_get(&t, 0, CARD_VF_STATUS), ==,
+                        CARD_VF_ERROR_RESET);
+        g_assert_cmpint(vf_get(&t, 0, CARD_VF_JOBS), ==, 1);
+    }
+    expect(&t, 0, "6789", CRC_123456789);
+    card_stop(&t);
+}
+
 /* A reset of the PF takes VFs and connections; regions stay. */
 static void test_flr_pf(void)
 {
@@ -388,5 +421,6 @@ void card_add_jobs(void)
     qtest_add_func("/virtfn-card/disconnect/job", test_disconnect_job);
     qtest_add_func("/virtfn-card/hang", test_hang);
     qtest_add_func("/virtfn-card/flr", test_flr);
+    qtest_add_func("/virtfn-card/flr/between", test_flr_between);
     qtest_add_func("/virtfn-card/flr/pf", test_flr_pf);
 }

@@ -154,7 +154,9 @@ enum CardRegionState {
  * operation to DOORBELL.  A job changes context, JOBS and STATUS together
  * when its result is in memory: after a reset in between, JOBS says whether
  * it happened.  A doorbell that is rung while a job runs is dropped and
- * counted in OVERRUNS.
+ * counted in OVERRUNS.  A job fails, without effect, if one of the five
+ * words before the doorbell was not written since the last reset: who is
+ * reset while he sets up a job does not get another job than he wanted.
  */
 #define CARD_VF_MAGIC 0x00   /* CARD_VF_MAGIC_VALUE */
 #define CARD_VF_VERSION 0x04 /* CARD_VERSION */
@@ -189,6 +191,7 @@ enum CardVfStatus {
     CARD_VF_ERROR_DMA = 6,
     CARD_VF_ERROR_ABORTED = 7, /* disconnected, or the region was loaded */
     CARD_VF_ERROR_CONTEXT = 8, /* the accelerator needs INIT first */
+    CARD_VF_ERROR_RESET = 9,   /* reset since it was set up: do so again */
 };
 
 #define CARD_VF_IRQ_DONE 0x1
