@@ -1,22 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * /bin/cardjob of the guest: drives a virtual function of the emulated FPGA card from user space,
- * through sysfs, and checks every result against its own computation:
+ * through sysfs, and checks every result against its own computation.
  *
- *   cardjob 0000:00:05.0 JOBS [SEED]
+ *   cardjob [-d FUNCTION] [-n JOBS] [-e EVERY] [-p MILLISECONDS] [-s SEED]
  *
- * It starts the accelerator of the function (SHA-256, CRC-32C, vector add) anew and gives it JOBS
- * pieces of made-up data. It prints "ok JOBS", or "wrong JOB" with status 2, or what else went
- * wrong with status 1.
+ * -d is the function, as 0000:05:00.0 (default: the first one there is), -n how many jobs (default:
+ * until killed), -e after how many good ones to say so (default 10), -p a rest after each, -s what
+ * the data is made from. It prints, with milliseconds since boot:
  *
- * Invariant: nothing that the card says is taken as input of the next computation. A job without
- * effect (after a reset, a disconnect, or while the device is paused) is given again; one that
- * happened before the reset is not, since the card counts jobs together with their effect.
- * It polls, since interrupts need a driver.
+ *   accelerator N at MS           it started that accelerator anew, also after another one came
+ *   ok JOBS at MS, repeated R     so many good jobs; R of the attempts had no effect
+ *
+ * Status 2, after a line "wrong: ..." on the standard output: a wrong result, or a context that is
+ * not the one of its last job. Status 1: anything else that should not be.
+ *
+ * Invariant: nothing that the card says is taken as input of the next computation. The function may
+ * be reset, disconnected or gone (all ones) between any two accesses, for as long as it likes. A
+ * job without effect is given again, one that happened is not: the card counts the jobs of a
+ * context together with their effect. It does nothing to get its function back, and it polls,
+ * since interrupts need a driver.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,30 +35,90 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "compute.h"
 #include "hw/misc/virtfn-card-regs.h"
 
-enum { page = 4096, data_max = 4 * CARD_VECTOR_WORDS, command = 4, memory_and_master = 6 };
+#define DEVICES "/sys/bus/pci/devices"
+
+enum { page = 4096, command = 4, memory_and_master = 6, dma_errors_max = 3 };
+
+/* What there is to see when a function is there and connected. */
+struct view {
+    uint32_t accelerator;
+    uint64_t jobs;
+};
 
 static volatile uint32_t *registers;
 static uint8_t *source, *destination;
 static uint64_t source_address, destination_address;
+static uint64_t repeated;
 
-_Noreturn static void die(const char *what)
+__attribute__((format(printf, 2, 3))) _Noreturn static void fail(int status, const char *format,
+                                                                 ...)
 {
-    fprintf(stderr, "cardjob: %s: %s\n", what, strerror(errno));
-    exit(1);
+    va_list arguments;
+
+    va_start(arguments, format);
+    printf(status == 2 ? "wrong: " : "cardjob: ");
+    vprintf(format, arguments);
+    putchar('\n');
+    va_end(arguments);
+    exit(status);
 }
 
-static int open_file(const char *function, const char *name)
+static void rest(long milliseconds)
 {
-    char path[256];
+    const struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
+static int64_t uptime(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static int open_file(const char *function, const char *name, int flags)
+{
+    char path[300];
     int fd;
 
-    snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", function, name);
-    fd = open(path, O_RDWR | O_SYNC);
+    snprintf(path, sizeof(path), DEVICES "/%s/%s", function, name);
+    fd = open(path, flags);
     if (fd == -1)
-        die(path);
+        fail(1, "%s: %s", path, strerror(errno));
     return fd;
+}
+
+static unsigned long read_number(const char *function, const char *name)
+{
+    const int fd = open_file(function, name, O_RDONLY);
+    char text[16] = "";
+
+    if (read(fd, text, sizeof(text) - 1) <= 0)
+        fail(1, "%s of %s: %s", name, function, strerror(errno));
+    close(fd);
+    return strtoul(text, NULL, 16);
+}
+
+static const char *first_function(void)
+{
+    static char found[256];
+    DIR *devices = opendir(DEVICES);
+    const struct dirent *entry;
+
+    while (devices && (entry = readdir(devices))) {
+        if (entry->d_name[0] != '.' && read_number(entry->d_name, "vendor") == CARD_VENDOR_ID &&
+            read_number(entry->d_name, "device") == CARD_VF_DEVICE_ID &&
+            (!found[0] || strcmp(entry->d_name, found) < 0))
+            snprintf(found, sizeof(found), "%s", entry->d_name);
+    }
+    if (!found[0])
+        fail(1, "there is no function of the FPGA card");
+    return found;
 }
 
 /* A page that stays where it is, and where that is. */
@@ -61,17 +130,28 @@ static uint8_t *dma_page(uint64_t *address)
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
 
     if (memory == MAP_FAILED)
-        die("mmap");
+        fail(1, "no memory: %s", strerror(errno));
     memory[0] = 1;
-    if (map == -1 || pread(map, &entry, 8, (off_t)((uintptr_t)memory / page * 8)) != 8)
-        die("/proc/self/pagemap");
-    *address = (entry & ((UINT64_C(1) << 55) - 1)) * page;
-    if (*address == 0) {
-        errno = EPERM;
-        die("/proc/self/pagemap");
-    }
+    if (map == -1 || pread(map, &entry, 8, (off_t)((uintptr_t)memory / page * 8)) != 8 ||
+        (*address = (entry & ((UINT64_C(1) << 55) - 1)) * page) == 0)
+        fail(1, "/proc/self/pagemap does not tell where memory is");
     close(map);
     return memory;
+}
+
+static void set_up(const char *function)
+{
+    const uint16_t value = memory_and_master;
+
+    if (pwrite(open_file(function, "config", O_RDWR), &value, sizeof(value), command) !=
+        sizeof(value))
+        fail(1, "%s: cannot be enabled: %s", function, strerror(errno));
+    registers = mmap(NULL, CARD_VF_BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+                     open_file(function, "resource0", O_RDWR | O_SYNC), 0);
+    if (registers == MAP_FAILED)
+        fail(1, "%s: resource0: %s", function, strerror(errno));
+    source = dma_page(&source_address);
+    destination = dma_page(&destination_address);
 }
 
 static uint32_t get(unsigned offset)
@@ -90,208 +170,167 @@ static void set64(unsigned offset, uint64_t value)
     set(offset + 4, (uint32_t)(value >> 32));
 }
 
-static void enable(int config)
+static bool look_once(struct view *view)
 {
-    const uint16_t value = memory_and_master;
+    const bool there = get(CARD_VF_MAGIC) == CARD_VF_MAGIC_VALUE;
 
-    if (pwrite(config, &value, 2, command) != 2)
-        die("config");
+    view->accelerator = get(CARD_VF_ACCELERATOR);
+    view->jobs = get(CARD_VF_JOBS) | (uint64_t)get(CARD_VF_JOBS + 4) << 32;
+    return there && view->accelerator != 0;
 }
 
-/* Reset, without a region, or (all ones) not there. */
-static bool may_repeat(uint32_t status)
+/* Wait until the function is there and connected, and its answers stay the same. */
+static struct view look(void)
 {
-    return status == CARD_VF_IDLE || status == CARD_VF_ERROR_REGION ||
-           status == CARD_VF_ERROR_ABORTED || status == UINT32_MAX;
-}
-
-/* Give one job until it has happened; returns the status it ended with. */
-static uint32_t run(int config, uint32_t operation, uint32_t length)
-{
-    const struct timespec pause = {.tv_nsec = 100000};
-    const uint32_t jobs = get(CARD_VF_JOBS);
-    uint32_t status;
+    struct view one, two;
 
     for (;;) {
-        set64(CARD_VF_SOURCE, source_address);
-        set64(CARD_VF_DESTINATION, destination_address);
-        set(CARD_VF_LENGTH, length);
-        set(CARD_VF_DOORBELL, operation);
-        while ((status = get(CARD_VF_STATUS)) == CARD_VF_BUSY)
-            nanosleep(&pause, NULL);
-        if (!may_repeat(status))
-            return status;
-        do {
-            nanosleep(&pause, NULL);
-            enable(config);
-        } while (get(CARD_VF_MAGIC) != CARD_VF_MAGIC_VALUE || get(CARD_VF_ACCELERATOR) == 0);
-        if (get(CARD_VF_JOBS) == jobs + 1)
-            return CARD_VF_DONE;
+        if (look_once(&one) && look_once(&two) && one.accelerator == two.accelerator &&
+            one.jobs == two.jobs && get(CARD_VF_MAGIC) == CARD_VF_MAGIC_VALUE)
+            return one;
+        rest(20);
     }
 }
 
-static uint32_t crc32c(uint32_t sum, const uint8_t *data, uint32_t length)
+static uint32_t attempt(uint32_t operation, uint32_t length)
 {
-    sum = ~sum;
-    while (length--) {
-        sum ^= *data++;
-        for (int bit = 0; bit < 8; bit++)
-            sum = (sum >> 1) ^ (sum & 1 ? 0x82f63b78 : 0);
+    uint32_t status;
+
+    set64(CARD_VF_SOURCE, source_address);
+    set64(CARD_VF_DESTINATION, destination_address);
+    set(CARD_VF_LENGTH, length);
+    set(CARD_VF_DOORBELL, operation);
+    while ((status = get(CARD_VF_STATUS)) == CARD_VF_BUSY)
+        rest(1);
+    return status;
+}
+
+/* Reset, disconnected, or (all ones) not there. */
+static bool is_interrupted(uint32_t status)
+{
+    return status == CARD_VF_IDLE || status == CARD_VF_ERROR_REGION ||
+           status == CARD_VF_ERROR_ABORTED || status == CARD_VF_ERROR_RESET || status == UINT32_MAX;
+}
+
+/*
+ * Give one job until it has happened. Returns false if another accelerator came instead; `last` is
+ * what there was to see after the last job, and then after this one.
+ */
+static bool run(struct view *last, uint32_t operation, uint32_t length)
+{
+    int dma_errors = 0;
+
+    for (;;) {
+        const uint32_t status = attempt(operation, length);
+        const struct view view = look();
+
+        if (view.accelerator != last->accelerator)
+            return false;
+        if (view.jobs == last->jobs + 1) {
+            *last = view;
+            return true;
+        }
+        if (view.jobs != last->jobs)
+            fail(2, "the context has %" PRIu64 " jobs instead of %" PRIu64 " (status %" PRIu32 ")",
+                 view.jobs, last->jobs, status);
+        if (status == CARD_VF_DONE)
+            fail(2, "job %" PRIu64 " of the context is done and not in it", last->jobs + 1);
+        /* Memory may go before the function does. */
+        if (!is_interrupted(status) &&
+            (status != CARD_VF_ERROR_DMA || ++dma_errors == dma_errors_max))
+            fail(1, "a job of %" PRIu32 " bytes ended with status %" PRIu32, length, status);
+        repeated++;
     }
-    return ~sum;
 }
 
-static uint32_t rotate(uint32_t word, int bits)
+/* Start over with whatever accelerator there is. */
+static struct view start(struct compute *compute)
 {
-    return word >> bits | word << (32 - bits);
+    for (;;) {
+        struct view view = look();
+        const int length = compute_start(compute, view.accelerator, source);
+
+        if (length < 0)
+            fail(1, "there is no accelerator %" PRIu32, view.accelerator);
+        if (run(&view, CARD_OPERATION_INIT, (uint32_t)length)) {
+            printf("accelerator %" PRIu32 " at %" PRId64 "\n", view.accelerator, uptime());
+            return view;
+        }
+    }
 }
 
-/* First 32 bits of the fractional part of a root of the primes, as FIPS 180-4 defines its
- * constants. */
-static void sha256_constants(uint32_t *constants, uint32_t *start)
+/* One job with made-up data; false if another accelerator came. */
+static bool job(struct compute *compute, struct view *view)
 {
-    int count = 0;
+    static uint8_t expected[compute_input_max];
+    const uint32_t length = ((uint32_t)random() % (compute_input_max / 4) + 1) * 4;
+    uint32_t size;
 
-    for (unsigned prime = 2; count < 64; prime++) {
-        unsigned divisor = 2;
+    for (uint32_t i = 0; i < length; i++)
+        source[i] = (uint8_t)random();
+    memset(destination, 0, page);
+    if (!run(view, CARD_OPERATION_RUN, length))
+        return false;
+    size = compute_run(compute, source, length, expected);
+    if (memcmp(destination, expected, size) != 0)
+        fail(2,
+             "job %" PRIu64 " of accelerator %" PRIu32 ": %" PRIu32 " bytes, %" PRIu32 " of result",
+             view->jobs, view->accelerator, length, size);
+    return true;
+}
 
-        while (divisor * divisor <= prime && prime % divisor != 0)
-            divisor++;
-        if (divisor * divisor <= prime)
+static void work(uint64_t jobs, uint64_t every, long pause)
+{
+    static struct compute compute;
+    struct view view = start(&compute);
+
+    for (uint64_t done = 0; done < jobs;) {
+        if (!job(&compute, &view)) {
+            view = start(&compute);
             continue;
-        constants[count] = (uint32_t)(int64_t)floorl(fmodl(cbrtl(prime), 1) * 0x1p32L);
-        if (count < 8)
-            start[count] = (uint32_t)(int64_t)floorl(fmodl(sqrtl(prime), 1) * 0x1p32L);
-        count++;
+        }
+        if (++done == 1 || done % every == 0 || done == jobs)
+            printf("ok %" PRIu64 " at %" PRId64 ", repeated %" PRIu64 "\n", done, uptime(),
+                   repeated);
+        rest(pause);
     }
-}
-
-static void sha256_block(uint32_t *hash, const uint32_t *constants, const uint8_t *block)
-{
-    uint32_t w[64], v[8];
-
-    for (int i = 0; i < 16; i++)
-        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
-               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
-    for (int i = 16; i < 64; i++) {
-        const uint32_t a = w[i - 15], b = w[i - 2];
-
-        w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] +
-               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
-    }
-    memcpy(v, hash, sizeof(v));
-    for (int i = 0; i < 64; i++) {
-        const uint32_t one = v[7] + (rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25)) +
-                             ((v[4] & v[5]) ^ (~v[4] & v[6])) + constants[i] + w[i];
-        const uint32_t two = (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) +
-                             ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-
-        memmove(v + 1, v, 7 * sizeof(*v));
-        v[4] += one;
-        v[0] = one + two;
-    }
-    for (int i = 0; i < 8; i++)
-        hash[i] += v[i];
-}
-
-/* SHA-256 of the 32 bytes at `before` (unless it is NULL) and of the data, into `digest`. */
-static void sha256(const uint8_t *before, const uint8_t *data, uint32_t length, uint8_t *digest)
-{
-    static uint8_t message[32 + data_max + 72];
-    uint32_t constants[64], hash[8], size = 0, padded;
-
-    sha256_constants(constants, hash);
-    memset(message, 0, sizeof(message));
-    if (before) {
-        memcpy(message, before, 32);
-        size = 32;
-    }
-    memcpy(message + size, data, length);
-    size += length;
-    message[size] = 0x80;
-    padded = (size + 9 + 63) / 64 * 64;
-    for (int i = 0; i < 4; i++)
-        message[padded - 1 - (uint32_t)i] = (uint8_t)(size * 8 >> (8 * i));
-    for (uint32_t i = 0; i < padded; i += 64)
-        sha256_block(hash, constants, message + i);
-    for (int i = 0; i < 32; i++)
-        digest[i] = (uint8_t)(hash[i / 4] >> (24 - 8 * (i % 4)));
-}
-
-/* What the accelerator should have written; the number of bytes. */
-static uint32_t compute(uint32_t accelerator, uint32_t *state, uint32_t length)
-{
-    const uint32_t words = length / 4;
-
-    if (accelerator == CARD_CRC32C) {
-        state[0] = crc32c(state[0], source, length);
-        return 4;
-    }
-    if (accelerator == CARD_SHA256) {
-        static bool started;
-        uint8_t digest[32];
-
-        sha256(started ? (const uint8_t *)state : NULL, source, length, digest);
-        memcpy(state, digest, sizeof(digest));
-        started = true;
-        return sizeof(digest);
-    }
-    for (uint32_t i = 0; i < words; i++) {
-        uint32_t word;
-
-        memcpy(&word, source + (size_t)i * 4, 4);
-        state[i] += word;
-    }
-    return length;
 }
 
 int main(int argc, char **argv)
 {
-    static uint32_t state[CARD_VECTOR_WORDS];
-    uint32_t accelerator, status;
-    long jobs;
-    int config;
+    const char *function = NULL;
+    uint64_t jobs = UINT64_MAX, every = 10;
+    long pause = 0;
+    int option;
 
-    if (argc < 3 || (jobs = strtol(argv[2], NULL, 10)) < 1) {
-        fprintf(stderr, "usage: cardjob FUNCTION JOBS [SEED]\n");
-        return 1;
-    }
-    srandom(argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 1);
-    config = open_file(argv[1], "config");
-    enable(config);
-    registers = mmap(NULL, CARD_VF_BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                     open_file(argv[1], "resource0"), 0);
-    if (registers == MAP_FAILED)
-        die("resource0");
-    source = dma_page(&source_address);
-    destination = dma_page(&destination_address);
-    accelerator = get(CARD_VF_ACCELERATOR);
-    if (get(CARD_VF_MAGIC) != CARD_VF_MAGIC_VALUE ||
-        (accelerator != CARD_CRC32C && accelerator != CARD_VECTOR_ADD &&
-         accelerator != CARD_SHA256)) {
-        fprintf(stderr, "cardjob: %s: accelerator %u is none that can be checked\n", argv[1],
-                accelerator);
-        return 1;
-    }
-    status = run(config, CARD_OPERATION_INIT, 0);
-    for (long job = 0; job < jobs && status == CARD_VF_DONE; job++) {
-        const uint32_t length = ((uint32_t)random() % (data_max / 4) + 1) * 4;
-        uint32_t size;
-
-        for (uint32_t i = 0; i < length; i++)
-            source[i] = (uint8_t)random();
-        memset(destination, 0, page);
-        status = run(config, CARD_OPERATION_RUN, length);
-        size = compute(accelerator, state, length);
-        if (status == CARD_VF_DONE && memcmp(destination, state, size) != 0) {
-            printf("wrong %ld\n", job);
-            return 2;
+    while ((option = getopt(argc, argv, "d:n:e:p:s:")) != -1) {
+        switch (option) {
+        case 'd':
+            function = optarg;
+            break;
+        case 'n':
+            jobs = strtoull(optarg, NULL, 10);
+            break;
+        case 'e':
+            every = strtoull(optarg, NULL, 10);
+            break;
+        case 'p':
+            pause = strtol(optarg, NULL, 10);
+            break;
+        case 's':
+            srandom((unsigned)strtoul(optarg, NULL, 10));
+            break;
+        default:
+            return 1;
         }
     }
-    if (status != CARD_VF_DONE) {
-        fprintf(stderr, "cardjob: %s: a job ended with status %u\n", argv[1], status);
+    if (optind != argc || jobs == 0 || every == 0 || pause < 0) {
+        fprintf(stderr,
+                "usage: cardjob [-d FUNCTION] [-n JOBS] [-e EVERY] [-p MILLISECONDS] [-s SEED]\n");
         return 1;
     }
-    printf("ok %ld\n", jobs);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    set_up(function ? function : first_function());
+    work(jobs, every, pause);
     return 0;
 }
