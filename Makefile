@@ -47,7 +47,7 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES)))$(PKG
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
 CPPFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DG_LOG_DOMAIN='"virtfn"' -DVF_VERSION='"$(VERSION)"' \
 	-DVF_SYSCONFDIR='"$(SYSCONFDIR)"' -DVF_LIBEXECDIR='"$(LIBEXECDIR)"' \
-	-Ihelpers/lib -Iplugin $(PKG_CFLAGS)
+	-Ihelpers/lib -Iplugin -Itests/host/card/src/include $(PKG_CFLAGS)
 
 LIB_SOURCES := \
 	helpers/doctor-host.c \
@@ -72,6 +72,8 @@ LIB_SOURCES := \
 	plugin/allocator.c \
 	plugin/attach.c \
 	plugin/card-program.c \
+	plugin/card-test-io.c \
+	plugin/card-test.c \
 	plugin/card.c \
 	plugin/choices.c \
 	plugin/config-accel-keys.c \

@@ -33,3 +33,4 @@ struct VfCard {
 };
 
 extern const VfCardDriver vf_card_program;
+extern const VfCardDriver vf_card_test; // the emulated card

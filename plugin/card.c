@@ -15,6 +15,7 @@
 const char *const vf_region_state_words[] = {"empty", "loading", "ready", "broken", NULL};
 
 static const VfCardDriver *const drivers[] = {
+    &vf_card_test,
     &vf_card_program,
 };
 

@@ -72,7 +72,8 @@ gboolean vf_card_connect(VfCard *card, guint region, guint vf, gboolean keep_con
 // connected to none.
 gboolean vf_card_disconnect(VfCard *card, guint vf, gint64 deadline, GError **error);
 
-// What a region has in mind. *context is new. Not while it works.
+// What a region has in mind. *context is new. A region that works is waited for, if the card says
+// that it does.
 gboolean vf_card_save(VfCard *card, guint region, GBytes **context, gint64 deadline,
                       GError **error);
 gboolean vf_card_restore(VfCard *card, guint region, GBytes *context, gint64 deadline,

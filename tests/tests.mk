@@ -8,6 +8,7 @@ UNIT_NAMES := \
 	accel-histories \
 	allocator \
 	card-program \
+	card-test \
 	client \
 	config \
 	doctor \
@@ -70,6 +71,10 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 $(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf \
 	$(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: \
 	$(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o
+
+# A card whose registers trap.
+$(B)/tests/card-test: $(O)/tests/lib/card-model.o
+$(B)/tests/card-test: LDHARDENING += -Wl,--wrap=mmap
 
 # Guests in a process of their own.
 $(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/crew.o
