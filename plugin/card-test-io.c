@@ -111,8 +111,8 @@ static const char *cause(guint32 status)
                                                                    : "of an unknown cause";
 }
 
-gboolean vf_card_wait_idle(const VfCardMap *registers, const char *what, gint64 deadline, guint32 *status,
-                          GError **error)
+gboolean vf_card_wait_idle(const VfCardMap *registers, const char *what, gint64 deadline,
+                           guint32 *status, GError **error)
 {
     gulong pause = PAUSE_MIN;
 
@@ -132,7 +132,8 @@ gboolean vf_card_wait_idle(const VfCardMap *registers, const char *what, gint64 
     }
 }
 
-gboolean vf_card_issue(const VfCardMap *registers, const VfCardCommand *command, guint32 *status, GError **error)
+gboolean vf_card_issue(const VfCardMap *registers, const VfCardCommand *command, guint32 *status,
+                       GError **error)
 {
     guint32 ended;
 
@@ -175,7 +176,8 @@ gboolean vf_card_run(const VfCardMap *registers, const VfCardCommand *command, G
            (status == CARD_IDLE || vf_card_failed(command, status, error));
 }
 
-gboolean vf_card_run_when_done(const VfCardMap *registers, const VfCardCommand *command, GError **error)
+gboolean vf_card_run_when_done(const VfCardMap *registers, const VfCardCommand *command,
+                               GError **error)
 {
     guint32 status;
 
