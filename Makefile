@@ -71,6 +71,18 @@ LIB_SOURCES := \
 	plugin/adopt.c \
 	plugin/allocator.c \
 	plugin/attach.c \
+	plugin/attachment.c \
+	plugin/broker.c \
+	plugin/broker-api.c \
+	plugin/broker-ask.c \
+	plugin/broker-change.c \
+	plugin/broker-images.c \
+	plugin/broker-settle.c \
+	plugin/broker-slices.c \
+	plugin/broker-table.c \
+	plugin/broker-view.c \
+	plugin/broker-watch.c \
+	plugin/broker-work.c \
 	plugin/card-program.c \
 	plugin/card-test-io.c \
 	plugin/card-test.c \
@@ -120,6 +132,7 @@ LIB_SOURCES := \
 	plugin/qmp.c \
 	plugin/reconf.c \
 	plugin/reconf-api.c \
+	plugin/reconf-card.c \
 	plugin/reconf-guests.c \
 	plugin/reconf-jobs.c \
 	plugin/reconf-journal.c \
@@ -140,6 +153,7 @@ LIB_SOURCES := \
 	plugin/view.c \
 	plugin/virconn.c \
 	plugin/wishes.c \
+	plugin/watch.c \
 	plugin/work.c \
 	plugin/xmltext.c
 

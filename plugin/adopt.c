@@ -8,9 +8,11 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "domains.h"
 #include "domxml.h"
 #include "error.h"
+#include "log.h"
 #include "wishes.h"
 
 gboolean vf_lifecycle_starting(const VfDaemon *daemon, const char *uuid)
@@ -27,13 +29,13 @@ gboolean vf_lifecycle_starting(const VfDaemon *daemon, const char *uuid)
 }
 
 // What the domain asks for with the claim that a hostdev was rendered for, NULL = nothing.
-static const VfSettings *claimed(const VfDomain *domain, const VfHostdev *hostdev)
+static const VfClaim *claimed(const VfDomain *domain, const VfHostdev *hostdev)
 {
     for (guint i = 0; hostdev->claim != NULL && i < domain->claims->len; i++) {
         const VfClaim *claim = g_ptr_array_index(domain->claims, i);
 
         if (strcmp(claim->name, hostdev->claim) == 0)
-            return &claim->settings;
+            return claim;
     }
     return NULL;
 }
@@ -43,6 +45,8 @@ static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const Vf
 {
     g_autofree char *device =
         hostdev->claim != NULL ? g_strdup(hostdev->claim) : vf_wish_plain_device(&hostdev->address);
+    g_autoptr(GError) cause = NULL;
+    const VfClaim *claim;
     guint pool, slot;
     VfLease *lease;
 
@@ -68,7 +72,11 @@ static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const Vf
             return TRUE;
         vf_daemon_quarantine(daemon, pool, slot, NULL);
         lease->domain = g_strdup(domain->name);
-        vf_daemon_set_claim(daemon, lease, claimed(domain, hostdev));
+        claim = claimed(domain, hostdev);
+        vf_daemon_set_claim(daemon, lease, claim != NULL ? &claim->settings : NULL);
+        if (claim != NULL && claim->ask.accelerator != NULL &&
+            !vf_broker_plan(daemon, lease, &claim->ask, &cause))
+            vf_log(G_LOG_LEVEL_WARNING, domain->name, NULL, "%s", cause->message);
     } else if (lease->state == state || lease->state == VF_LEASE_RELEASING) {
         return TRUE;
     }

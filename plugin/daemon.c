@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "choices.h"
 #include "domains.h"
 #include "error.h"
@@ -172,6 +173,7 @@ static void rebuild(VfDaemon *daemon)
     if (skipped + skipped_pointers > 0)
         vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %u rows make no sense and were left out",
                skipped + skipped_pointers);
+    vf_broker_reload(daemon);
 }
 
 // ---- loading
@@ -263,6 +265,21 @@ static char *read_boot_id(const char *root)
     return id != NULL ? id : g_strdup("unknown");
 }
 
+// Without it guests keep what they have, and nothing is loaded.
+static void open_images(VfDaemon *daemon)
+{
+    g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+
+    daemon->images = vf_images_open(daemon->options.state_dir, notes, &error);
+    for (guint i = 0; i < notes->len; i++)
+        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "%s", (char *)g_ptr_array_index(notes, i));
+    if (error == NULL)
+        return;
+    vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "%s", error->message);
+    daemon->images_error = g_strdup(error->message);
+}
+
 VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
 {
     VfDaemon *daemon = g_new0(VfDaemon, 1);
@@ -297,6 +314,8 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     vf_choices_settle(daemon);
     daemon->domains = vf_domains_new(daemon);
     daemon->settle = vf_settle_new(daemon);
+    open_images(daemon);
+    daemon->broker = vf_broker_new(daemon);
     return daemon;
 }
 
@@ -304,11 +323,14 @@ void vf_daemon_free(VfDaemon *daemon)
 {
     g_clear_pointer(&daemon->virconn, vf_virconn_free);
     g_clear_pointer(&daemon->lanes, vf_lanes_free);
+    g_clear_pointer(&daemon->broker, vf_broker_free);
     if (daemon->commit_source != 0)
         g_source_remove(daemon->commit_source);
     if (daemon->ledger != NULL && vf_ledger_dirty(daemon->ledger))
         vf_ledger_commit(daemon->ledger, NULL, NULL);
     g_queue_clear_full(&daemon->commits, g_free);
+    g_clear_pointer(&daemon->images, vf_images_free);
+    g_free(daemon->images_error);
     g_clear_pointer(&daemon->settle, vf_settle_free);
     g_clear_pointer(&daemon->domains, vf_domains_free);
     g_clear_pointer(&daemon->allocator, vf_allocator_free);
@@ -373,6 +395,11 @@ static void schedule_commit(VfDaemon *daemon)
         daemon->commit_source = g_idle_add_full(G_PRIORITY_HIGH, commit_now, daemon, NULL);
 }
 
+void vf_daemon_changed(VfDaemon *daemon)
+{
+    schedule_commit(daemon);
+}
+
 void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer data)
 {
     Waiting *waiting = g_new(Waiting, 1);
@@ -402,7 +429,10 @@ gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GE
     // The QEMU that had it paused is gone.
     if (state != VF_LEASE_RUNNING)
         vf_lease_set_pause(lease, 0, NULL, NULL);
-    return vf_daemon_store(daemon, lease, error);
+    if (!vf_daemon_store(daemon, lease, error))
+        return FALSE;
+    vf_broker_lease_changed(daemon, lease);
+    return TRUE;
 }
 
 const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const VfPciAddr *pf)
@@ -444,6 +474,7 @@ void vf_daemon_drop(VfDaemon *daemon, VfLease *lease)
 {
     g_autoptr(GError) error = NULL;
 
+    vf_broker_lease_gone(daemon, lease);
     schedule_commit(daemon);
     if (!vf_ledger_delete_lease(daemon->ledger, lease->uuid, lease->device, &error))
         vf_log(G_LOG_LEVEL_WARNING, lease->domain, NULL, "ledger: %s", error->message);

@@ -13,6 +13,7 @@
 
 #include "allocator.h"
 #include "config.h"
+#include "images.h"
 #include "inventory.h"
 #include "lanes.h"
 #include "ledger.h"
@@ -27,6 +28,7 @@ typedef struct {
 typedef struct VfVirconn VfVirconn;
 typedef struct VfDomains VfDomains;
 typedef struct VfSettle VfSettle;
+typedef struct VfBroker VfBroker;
 
 typedef struct {
     const char *root;       // "" on a real host
@@ -62,6 +64,9 @@ typedef struct {
     VfLanes *lanes;
     VfDomains *domains;
     VfSettle *settle;
+    VfImages *images; // NULL: the store cannot be had, see images_error
+    char *images_error;
+    VfBroker *broker;   // NULL while the daemon is being made or freed
     VfVirconn *virconn; // NULL without libvirt
     GQueue commits;     // of waiting answers
     guint commit_source;
@@ -117,6 +122,9 @@ void vf_daemon_unpoint(VfDaemon *daemon, const char *uuid, const char *device);
 // Calls back when every change made so far is durable, error NULL, or was undone, error set.
 typedef void (*VfCommitted)(const GError *error, gpointer data);
 void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer data);
+
+// Something was written to the ledger: it is made durable with the rest of this turn.
+void vf_daemon_changed(VfDaemon *daemon);
 
 // Makes all changes durable at once. FALSE: they were undone, storage_error says why.
 gboolean vf_daemon_flush(VfDaemon *daemon);

@@ -22,6 +22,7 @@ static void claim_free(gpointer data)
     g_free(claim->name);
     g_free(claim->pool);
     vf_settings_clear(&claim->settings);
+    vf_broker_ask_clear(&claim->ask);
     g_free(claim);
 }
 
@@ -108,13 +109,43 @@ static char *read_name(const xmlNode *device, const char *attribute, gboolean do
     return NULL;
 }
 
-// Words that the format reserves: a host without accelerators must not start such a guest as if
-// it had asked for any function.
-static gboolean is_later_word(const char *name)
+// The attributes of a claim for an accelerator.
+static gboolean is_ask_word(const char *name)
 {
     static const char *const words[] = {"accelerator", "priority", "sharing", "start", NULL};
 
     return g_strv_contains(words, name);
+}
+
+static gboolean read_ask(const xmlNode *device, const char *key, const char *value, VfClaim *claim,
+                         GError **error)
+{
+    g_autofree char *quoted = vf_quote(value, -1);
+    const char *remedy;
+
+    if (g_str_equal(key, "accelerator")) {
+        if (vf_domtree_valid_name(value, TRUE)) {
+            claim->ask.accelerator = g_strdup(value);
+            return TRUE;
+        }
+        remedy = "give the name of an [accelerator]";
+    } else if (g_str_equal(key, "priority")) {
+        if (vf_broker_ask_priority(&claim->ask, value))
+            return TRUE;
+        remedy = "give a number from 0, the lowest, to 15";
+    } else if (g_str_equal(key, "sharing")) {
+        if (vf_broker_ask_sharing(&claim->ask, value))
+            return TRUE;
+        remedy = "give 'yes', 'no' or a weight from 1 to 10000";
+    } else {
+        claim->ask.on_access = g_str_equal(value, "paused");
+        if (claim->ask.on_access || g_str_equal(value, "running"))
+            return TRUE;
+        remedy = "give 'paused' or 'running'";
+    }
+    vf_xmltext_error(error, device, "device '%s': %s %s is not valid" VF_REMEDY "%s", claim->name,
+                     key, quoted, remedy);
+    return FALSE;
 }
 
 static gboolean read_setting(const xmlNode *device, const xmlAttr *attr, VfClaim *claim,
@@ -130,10 +161,8 @@ static gboolean read_setting(const xmlNode *device, const xmlAttr *attr, VfClaim
                          "device '%s': attribute %s has a namespace prefix" VF_REMEDY
                          "write it without one",
                          claim->name, quoted);
-    else if (is_later_word(key))
-        vf_xmltext_error(error, device,
-                         "device '%s': attribute %s needs a virtfn with accelerator support",
-                         claim->name, quoted);
+    else if (is_ask_word(key))
+        return read_ask(device, key, value, claim, error);
     else if (g_str_equal(key, "program"))
         vf_xmltext_error(error, device,
                          "device '%s': attribute 'program' is for the operator" VF_REMEDY
@@ -170,11 +199,31 @@ static gboolean check_content(const xmlNode *parent, const char *allowed, GError
     return TRUE;
 }
 
+// What belongs to an accelerator is of no use without one.
+static gboolean check_ask(const xmlNode *device, const VfClaim *claim, GError **error)
+{
+    static const char *const words[] = {"priority", "sharing", "start"};
+
+    for (guint i = 0; claim->ask.accelerator == NULL && i < G_N_ELEMENTS(words); i++) {
+        g_autofree char *value = vf_xmltext_attribute(device, words[i]);
+
+        if (value == NULL)
+            continue;
+        vf_xmltext_error(error, device,
+                         "device '%s': attribute '%s' without 'accelerator'" VF_REMEDY
+                         "name an accelerator, or leave it out",
+                         claim->name, words[i]);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean read_claim(xmlNode *device, VfDomain *domain, GError **error)
 {
     VfClaim *claim = g_new0(VfClaim, 1);
 
     vf_settings_init(&claim->settings);
+    claim->ask.weight = VF_ASK_WEIGHT;
     g_ptr_array_add(domain->claims, claim);
     if (domain->claims->len > VF_DOMAIN_MAX_CLAIMS) {
         vf_xmltext_error(error, device, "more than %d <device> elements", VF_DOMAIN_MAX_CLAIMS);
@@ -199,7 +248,7 @@ static gboolean read_claim(xmlNode *device, VfDomain *domain, GError **error)
         if ((attr->ns != NULL || !naming) && !read_setting(device, attr, claim, error))
             return FALSE;
     }
-    return TRUE;
+    return check_ask(device, claim, error);
 }
 
 static gboolean read_devices(xmlNode *devices, VfDomain *domain, GError **error)

@@ -14,6 +14,7 @@
 
 #include <glib.h>
 
+#include "attachment.h"
 #include "pciaddr.h"
 #include "settings.h"
 
@@ -30,6 +31,7 @@ typedef struct {
     char *name;
     char *pool;
     VfSettings settings;
+    VfBrokerAsk ask; // of its pool's card
 } VfClaim;
 
 // A PCI device that the XML passes through: <hostdev type='pci'> or <interface type='hostdev'>.

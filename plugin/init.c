@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "domains.h"
 #include "error.h"
 #include "io.h"
@@ -153,6 +154,7 @@ static void flash_done(gpointer data)
         emit_problem(flash->init, flash->pool, &flash->pf, flash->error);
     else
         emit_step(flash->init, flash->pool, &flash->pf, "bitstream loaded");
+    vf_broker_reload(flash->init->daemon);
     finish_one(flash->init);
     g_clear_error(&flash->error);
     g_free(flash->program);

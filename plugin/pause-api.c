@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "error.h"
 #include "jsontext.h"
 #include "reconf-guests.h"
@@ -255,6 +256,15 @@ static void finish(Order *order)
 
 // ---- one PF after the other
 
+// It has no accelerator at the moment: the operator's mark goes, and the device runs once it has.
+static void leave_paused(Order *order, const char *device)
+{
+    g_ptr_array_add(order->running, g_strdup(device));
+    if (order->named)
+        set_state_error(&order->error, order, device,
+                        "it waits for an accelerator, and goes on by itself when it gets one");
+}
+
 static void order_begin(gpointer data)
 {
     Order *order = data;
@@ -266,6 +276,8 @@ static void order_begin(gpointer data)
         if (lease == NULL || lease->state != VF_LEASE_RUNNING ||
             !vf_pciaddr_equal(pf_of(order->daemon, lease), &order->reconf->pf))
             set_state_error(&order->error, order, device, "its domain has ended meanwhile");
+        else if (order->resume && vf_broker_keeps_paused(order->daemon, lease))
+            leave_paused(order, device);
         else
             vf_reconf_add_lease(order->daemon, order->reconf, lease);
     }

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "domains.h"
 #include "domxml.h"
 #include "error.h"
@@ -156,9 +157,10 @@ static Decision decide_wish(VfDaemon *daemon, const VfDomain *domain, VfWish *wi
     lease->domain = g_strdup(domain->name);
     lease->attach = !wish->rendered;
     vf_daemon_set_claim(daemon, lease, &wish->claim);
-    if (vf_daemon_keep(daemon, lease, VF_LEASE_PREPARING, error))
-        return DECIDED;
-    return REFUSED;
+    if (!vf_daemon_keep(daemon, lease, VF_LEASE_PREPARING, error) ||
+        (wish->ask.accelerator != NULL && !vf_broker_plan(daemon, lease, &wish->ask, error)))
+        return REFUSED;
+    return DECIDED;
 }
 
 static void undo(Prepare *prepare)

@@ -5,16 +5,19 @@
 // a late answer, or a descriptor that was sent with half a command, would be taken for another
 // one's; the next request connects again. Decides nothing about retries.
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "error.h"
 #include "qmp-transport.h"
 #include "qmp-wire.h"
 #include "quote.h"
+#include "watch.h"
 
 typedef struct {
     VfQmp base;
     char *path, *object;
+    gboolean entered; // watches of this monitor have let go for it
     VfQmpWire wire;
     GQueue events;       // of Event
     gsize events_length; // bytes that they had on the wire
@@ -260,12 +263,15 @@ static void socket_free(VfQmp *qmp)
 
     hang_up(socket);
     vf_qmp_wire_clear(&socket->wire);
+    if (socket->entered)
+        vf_watch_leave(socket->path);
     g_free(socket->path);
     g_free(socket->object);
     g_free(socket);
 }
 
-VfQmp *vf_qmp_connect(const char *path, const char *guest, gint64 deadline, GError **error)
+static VfQmp *connect_to(const char *path, const char *guest, gboolean enter, gint64 deadline,
+                         GError **error)
 {
     static const VfQmpTransport transport = {exchange, wait_event, socket_free};
     Socket *socket = g_new0(Socket, 1);
@@ -274,9 +280,27 @@ VfQmp *vf_qmp_connect(const char *path, const char *guest, gint64 deadline, GErr
     socket->base.guest = g_strdup(guest);
     socket->path = g_strdup(path);
     socket->object = g_strdup_printf("domain '%s', monitor %s", guest, path);
+    socket->entered = enter;
+    if (enter)
+        vf_watch_enter(path, deadline);
     vf_qmp_wire_init(&socket->wire, socket->object);
     if (ensure_connected(socket, deadline, error))
         return &socket->base;
     vf_qmp_free(&socket->base);
     return NULL;
+}
+
+VfQmp *vf_qmp_connect(const char *path, const char *guest, gint64 deadline, GError **error)
+{
+    return connect_to(path, guest, TRUE, deadline, error);
+}
+
+VfQmp *vf_qmp_connect_watch(const char *path, const char *guest, gint64 deadline, GError **error)
+{
+    return connect_to(path, guest, FALSE, deadline, error);
+}
+
+int vf_qmp_dup_fd(const VfQmp *qmp)
+{
+    return fcntl(((const Socket *)qmp)->wire.fd, F_DUPFD_CLOEXEC, 0);
 }

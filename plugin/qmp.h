@@ -26,6 +26,11 @@ typedef struct VfQmp VfQmp;
 // so the guest does not run or was started without it. `guest` is the name that messages use.
 VfQmp *vf_qmp_connect(const char *path, const char *guest, gint64 deadline, GError **error);
 
+// For watch.c, which lets go of a monitor when vf_qmp_connect() comes: connects without that, and
+// gives a duplicate of the connection (-1: it is closed), whose shutdown() ends any wait.
+VfQmp *vf_qmp_connect_watch(const char *path, const char *guest, gint64 deadline, GError **error);
+int vf_qmp_dup_fd(const VfQmp *qmp);
+
 // The domain's own monitor, through libvirt's worker. Never for what a hook waits for. `virconn`
 // must outlive it; a connection is needed only when a command runs. VF_ERROR_LIBVIRT: libvirt
 // refused, or is away.

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "choices.h"
 #include "domains.h"
 #include "error.h"
@@ -118,6 +119,7 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
             continue;
         vf_reconf_add_lease(daemon, reconf, lease);
     }
+    vf_broker_plan_reconf(daemon, reconf);
     return reconf;
 }
 
@@ -239,6 +241,9 @@ void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage)
     if (outage > 0)
         g_hash_table_replace(daemon->outages, g_strdup(vf_pciaddr_format(pf, address)),
                              g_memdup2(&outage, sizeof(outage)));
+    // Regions and connections may be others than they were.
+    if (outage > 0)
+        vf_broker_reload(daemon);
 }
 
 // ---- running
@@ -361,6 +366,7 @@ static void recovery_done(gpointer data)
         g_hash_table_remove(daemon->stuck, pf);
     }
     vf_daemon_refresh(daemon);
+    vf_broker_reload(daemon);
     vf_domains_resync(daemon); // attaches again what was detached for it
     g_clear_error(&recovery->error);
     g_clear_pointer(&recovery->done, vf_reconf_free);

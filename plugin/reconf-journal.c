@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "reconf-card.h"
 
 #define VERSION 1
 
@@ -63,6 +64,8 @@ void vf_reconf_free(VfReconf *reconf)
     g_free(reconf->pool);
     g_free(reconf->program);
     g_free(reconf->bitstream);
+    g_free(reconf->card);
+    g_clear_pointer(&reconf->connections, g_array_unref);
     g_free(reconf->autoprobe);
     g_free(reconf->note);
     g_free(reconf);
@@ -116,14 +119,16 @@ static char *reconf_text(const VfReconf *reconf)
 
     for (guint i = 0; i < reconf->owners->len; i++)
         json_array_append_new(owners, owner_json(g_ptr_array_index(reconf->owners, i)));
-    json = json_pack(
-        "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:I, s:o}",
-        "version", VERSION, "pf", vf_pciaddr_format(&reconf->pf, address), "phase",
-        phases[reconf->phase], "from", reconf->from, "to", reconf->to, "before",
-        settings_json(&reconf->before), "after", settings_json(&reconf->after), "pool",
-        reconf->pool, "program", reconf->program, "bitstream", reconf->bitstream, "autoprobe",
-        reconf->autoprobe, "note", reconf->note, "signal", vf_resume_signal_words[reconf->signal],
-        "since", (json_int_t)reconf->since, "owners", owners);
+    json = json_pack("{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:s*, s:s*, s:s*, s:s*, s:s*, s:s, s:I, "
+                     "s:o, s:s*, s:o}",
+                     "version", VERSION, "pf", vf_pciaddr_format(&reconf->pf, address), "phase",
+                     phases[reconf->phase], "from", reconf->from, "to", reconf->to, "before",
+                     settings_json(&reconf->before), "after", settings_json(&reconf->after), "pool",
+                     reconf->pool, "program", reconf->program, "bitstream", reconf->bitstream,
+                     "autoprobe", reconf->autoprobe, "note", reconf->note, "signal",
+                     vf_resume_signal_words[reconf->signal], "since", (json_int_t)reconf->since,
+                     "owners", owners, "card", reconf->card, "connections",
+                     vf_reconf_connections_json(reconf));
     char *text = json_dumps(json, JSON_INDENT(1));
     json_decref(json);
     return text;
@@ -241,19 +246,21 @@ static gboolean read_word(const char *const *words, const char *word, guint *val
 static VfReconf *read_reconf(json_t *json, const VfPciAddr *pf)
 {
     const char *address, *phase, *pool = NULL, *program = NULL, *bitstream = NULL;
-    const char *autoprobe = NULL, *note = NULL, *signal;
+    const char *autoprobe = NULL, *note = NULL, *signal, *card = NULL;
     int version, from, to;
     json_int_t since;
-    json_t *owners, *before, *after;
+    json_t *owners, *before, *after, *connections = NULL;
     guint phase_value, signal_value;
     VfPciAddr read;
 
     if (json_unpack(json,
-                    "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s?s, s?s, s?s, s?s, s?s, s:s, s:I, s:o !}",
+                    "{s:i, s:s, s:s, s:i, s:i, s:o, s:o, s?s, s?s, s?s, s?s, s?s, s:s, s:I, s:o, "
+                    "s?s, s?o !}",
                     "version", &version, "pf", &address, "phase", &phase, "from", &from, "to", &to,
                     "before", &before, "after", &after, "pool", &pool, "program", &program,
                     "bitstream", &bitstream, "autoprobe", &autoprobe, "note", &note, "signal",
-                    &signal, "since", &since, "owners", &owners) != 0 ||
+                    &signal, "since", &since, "owners", &owners, "card", &card, "connections",
+                    &connections) != 0 ||
         version != VERSION || from < 0 || to < 0 || !vf_pciaddr_parse(address, &read) ||
         !vf_pciaddr_equal(&read, pf) || !json_is_array(owners) ||
         !read_word(phases, phase, &phase_value) ||
@@ -274,7 +281,7 @@ static VfReconf *read_reconf(json_t *json, const VfPciAddr *pf)
     for (gsize i = 0; i < json_array_size(owners); i++)
         if (!read_owner(reconf, json_array_get(owners, i)))
             return NULL;
-    return g_steal_pointer(&reconf);
+    return vf_reconf_read_connections(reconf, card, connections) ? g_steal_pointer(&reconf) : NULL;
 }
 
 VfReconf *vf_reconf_load(const char *journals, const VfPciAddr *pf, GError **error)

@@ -17,6 +17,7 @@
 #include "io.h"
 #include "profile.h"
 #include "program.h"
+#include "reconf-card.h"
 #include "reconf-guests.h"
 #include "sriov.h"
 
@@ -207,6 +208,7 @@ static gboolean ready_all(Run *run, GError **error)
 
 static gboolean resume_all(Run *run, GError **error)
 {
+    vf_reconf_connect(run->reconf, run->host->root);
     return vf_guests_resume(run->guests, run->reconf->signal, within(run->host->resume_ms), error);
 }
 

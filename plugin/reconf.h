@@ -45,12 +45,19 @@ typedef struct {
     gboolean cannot_pause;    // vf_reconf_look() with allow_detach says so
 } VfReconfOwner;
 
+// A function and the card's region that it is connected to.
+typedef struct {
+    guint region, index;
+} VfReconfConnection;
+
 typedef struct {
     VfPciAddr pf;
     guint from, to;           // number of VFs
     VfSettings before, after; // of the PF's pool, for vf_profile_prepare_pf()
     // Flashes the card while it has no VFs, as pool `pool` says; all three or none.
     char *pool, *program, *bitstream;
+    char *card;            // as its pool names it, NULL = no accelerators
+    GArray *connections;   // of VfReconfConnection, NULL = none, see reconf-card.h
     VfResumeSignal signal; // to the guests, at their resume
     VfPausePolicy policy;  // of their pauses; a recovery has the devices' own
     GPtrArray *owners;     // of VfReconfOwner, in order of index

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "broker.h"
 #include "domxml.h"
 #include "error.h"
 #include "jsontext.h"
@@ -144,6 +145,11 @@ const VfRoute vf_routes[] = {
     {"GET", "/v1/leases", NULL, VF_ROLE_READ, 0, get_leases},
     {"POST", "/v1/leases", NULL, VF_ROLE_USE, SMALL_BODY, vf_route_lease_post},
     {"DELETE", "/v1/leases/*/*", NULL, VF_ROLE_USE, 0, vf_route_lease_delete},
+    {"GET", "/v1/attachments", NULL, VF_ROLE_READ, 0, vf_route_attachments},
+    {"POST", "/v1/attachments", NULL, VF_ROLE_USE, SMALL_BODY, vf_route_attachment_post},
+    {"PUT", "/v1/attachments/*/*", NULL, VF_ROLE_USE, SMALL_BODY, vf_route_attachment_put},
+    {"DELETE", "/v1/attachments/*/*", NULL, VF_ROLE_USE, 0, vf_route_attachment_delete},
+    {"GET", "/v1/cards", NULL, VF_ROLE_READ, 0, vf_route_cards},
     {"POST", "/v1/render", NULL, VF_ROLE_USE, VF_DOMAIN_MAX_BYTES, vf_route_render},
     {"POST", "/v1/init", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_init},
     {"POST", "/v1/reconf", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_reconf},

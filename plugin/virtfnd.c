@@ -14,6 +14,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "daemon.h"
 #include "domains.h"
 #include "error.h"
@@ -220,6 +221,7 @@ static gboolean on_stop(gpointer data)
     self->stopping = TRUE;
     sd_notify(0, "STOPPING=1");
     vf_server_quiesce(self->server);
+    vf_broker_quiesce(self->daemon);
     if (stop_when_idle(self) == G_SOURCE_CONTINUE) {
         g_timeout_add(50, stop_when_idle, self);
         g_timeout_add_seconds(STOP_SECONDS, give_up, self);
@@ -244,6 +246,7 @@ static gboolean recheck(gpointer data)
     vf_reconf_recover_all(data);
     vf_lifecycle_recover(data);
     vf_lifecycle_recheck_quarantine(data);
+    vf_broker_recheck(data);
     return G_SOURCE_CONTINUE;
 }
 

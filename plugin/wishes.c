@@ -16,6 +16,7 @@ static void wish_clear(gpointer data)
     g_free(wish->device);
     g_free(wish->pool);
     vf_settings_clear(&wish->claim);
+    vf_broker_ask_clear(&wish->ask);
 }
 
 gboolean vf_wishes_has_uuid(const VfDomain *domain, GError **error)
@@ -66,6 +67,7 @@ static gboolean wish_of_claim(VfDaemon *daemon, const VfDomain *domain, const Vf
     wish->wanted = VF_NO_SLOT;
     wish->rendered = hostdev != NULL;
     vf_settings_merge(&wish->claim, &claim->settings, &claim->settings);
+    vf_broker_ask_copy(&wish->ask, &claim->ask);
     if (hostdev == NULL)
         return TRUE;
     wish->address = hostdev->address;

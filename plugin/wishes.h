@@ -19,6 +19,7 @@ typedef struct {
     gboolean granted;  // by this call
     gboolean touched;  // its function was readied, or part of that
     VfSettings claim;  // its own settings
+    VfBrokerAsk ask;
     VfPciAddr address; // that the XML names
 } VfWish;
 

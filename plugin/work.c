@@ -5,6 +5,7 @@
 
 #include "work.h"
 
+#include "broker.h"
 #include "error.h"
 #include "reconf-jobs.h"
 #include "settle.h"
@@ -70,6 +71,7 @@ static void begin(gpointer data)
     g_autoptr(GPtrArray) leases = vf_allocator_leases(work->daemon->allocator, NULL);
 
     refresh_settings(work);
+    work->card = vf_broker_card(work->daemon, &p->pf);
     p->may_recreate = TRUE;
     for (guint i = 0; i < leases->len; i++) {
         const VfLease *lease = g_ptr_array_index(leases, i);
@@ -82,6 +84,16 @@ static void begin(gpointer data)
             p->may_recreate = FALSE;
     }
     plan_growth(work);
+}
+
+// Nobody gets a function that has somebody else's region.
+static gboolean scrub(VfWork *work)
+{
+    if ((work->run != vf_provision_release && *work->provision->domain != '\0') ||
+        vf_broker_scrub(work->card, work->provision->index, &work->error))
+        return TRUE;
+    work->held = TRUE;
+    return FALSE;
 }
 
 static gboolean grow(VfWork *work)
@@ -109,6 +121,8 @@ static void run(gpointer data)
         g_prefix_error(&work->error, "pool '%s' cannot grow: ", p->pool);
         return;
     }
+    if (!scrub(work))
+        return;
     if (!work->run(p, &work->error)) {
         work->held = g_error_matches(work->error, VF_ERROR, VF_ERROR_BUSY) &&
                      vf_sriov_address(p->root, &p->pf, p->index, &p->address) &&

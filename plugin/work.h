@@ -6,6 +6,7 @@
 
 #include <glib.h>
 
+#include "card.h"
 #include "daemon.h"
 #include "provision.h"
 #include "reconf.h"
@@ -22,6 +23,7 @@ struct VfWork {
     gboolean at_door;   // it waits until a libvirt daemon has started (settle.h)
     gboolean waited;    // it has
     gint64 outage;      // of that reconf, 0 = it was not done
+    VfCard *card;       // of the PF, NULL = it has none
     gboolean held;      // out: the function is open in somebody's hands
     gboolean (*run)(VfProvision *, GError **);
     VfWorkDone done;

@@ -18,7 +18,8 @@ typedef struct {
     gint64 end; // of the transition
     QmpFault fault;
     ino_t inode;
-    int group; // held while it runs; -1 = none
+    guint accesses; // by the guest
+    int group;      // held while it runs; -1 = none
 } Device;
 
 struct QmpModel {
@@ -82,6 +83,7 @@ void qmp_model_add(QmpModel *model, const char *id, const char *host)
     device->id = g_strdup(id);
     device->host = g_strdup(host);
     device->state = "running";
+    device->accesses = 5;
     device->group = -1;
     g_ptr_array_add(model->devices, device);
 }
@@ -140,9 +142,27 @@ void qmp_model_begin(QmpModel *model, const char *id, const char *state, QmpFaul
     Device *device = find(model, id);
 
     qmp_model_set(model, id, state, NULL);
+    if (strcmp(state, "pausing") == 0)
+        device->accesses = 0;
     device->fault = fault;
     device->end = g_get_monotonic_time() + model->duration;
     tell(model, device);
+}
+
+void qmp_model_touch(QmpModel *model, const char *id)
+{
+    Device *device = find(model, id);
+    g_autofree char *path = g_strconcat(PERIPHERAL, id, NULL);
+    json_t *event;
+
+    device->accesses++;
+    if (strcmp(device->state, "paused") != 0)
+        return;
+    event = json_pack("{s:s, s:{s:i, s:i}, s:{s:s, s:s, s:i, s:b}}", "event", "VFIO_PAUSED_ACCESS",
+                      "timestamp", "seconds", 1, "microseconds", 2, "data", "device-id", id,
+                      "qom-path", path, "region", 0, "write", 1);
+    model->event(event, model->data);
+    json_decref(event);
 }
 
 static void finish(QmpModel *model, Device *device)
@@ -311,7 +331,7 @@ static json_t *run_query(QmpModel *model)
         json_object_set_new(info, "hold-ms", json_integer(5000));
         json_object_set_new(info, "can-signal", json_boolean(!model->unsignalled));
         json_object_set_new(info, "paused-ns", json_integer(1234));
-        json_object_set_new(info, "accesses", json_integer(5));
+        json_object_set_new(info, "accesses", json_integer(device->accesses));
         json_object_set_new(info, "pauses", json_integer(1));
         if (device->host != NULL)
             json_object_set_new(info, "host-device", json_string(device->host));

@@ -19,6 +19,8 @@ void qmp_model_free(QmpModel *model);
 void qmp_model_add(QmpModel *model, const char *id, const char *host);
 void qmp_model_set(QmpModel *model, const char *id, const char *state, const char *error);
 void qmp_model_begin(QmpModel *model, const char *id, const char *state, QmpFault fault);
+// The guest accesses a BAR of it; that of a paused one is an event.
+void qmp_model_touch(QmpModel *model, const char *id);
 // The device has this VFIO group open, which is the model's from here on: it is closed when the
 // device pauses.
 void qmp_model_hold(QmpModel *model, const char *id, int group);

@@ -398,6 +398,14 @@ void qmp_peer_begin(QmpPeer *peer, const char *id, const char *state)
     wake(peer);
 }
 
+void qmp_peer_touch(QmpPeer *peer, const char *id)
+{
+    g_mutex_lock(&peer->lock);
+    qmp_model_touch(peer->model, id);
+    g_mutex_unlock(&peer->lock);
+    wake(peer);
+}
+
 const char *qmp_peer_state(QmpPeer *peer, const char *id)
 {
     g_mutex_lock(&peer->lock);

@@ -48,6 +48,8 @@ void qmp_peer_hold(QmpPeer *peer, const char *id, int group);
 void qmp_peer_set(QmpPeer *peer, const char *id, const char *state, const char *error);
 // Begins a transition, as if another client had asked: state "pausing" or "resuming".
 void qmp_peer_begin(QmpPeer *peer, const char *id, const char *state);
+// The guest accesses a BAR of it.
+void qmp_peer_touch(QmpPeer *peer, const char *id);
 const char *qmp_peer_state(QmpPeer *peer, const char *id);
 // What the device's last resume was given as `fd`: its inode, 0 = none.
 ino_t qmp_peer_inode(QmpPeer *peer, const char *id);
