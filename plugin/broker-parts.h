@@ -46,6 +46,7 @@ typedef struct {
     VfAccelAnswer answer;        // the last one
     gboolean active;             // its function is connected, as far as is known
     gboolean due;                // its device may be other than it should
+    gboolean unsettled;          // that failed, and `problem` says why
     gboolean settling;           // a job looks after that
     gboolean detaching;          // a job takes it off its region
     char *problem;               // of the last thing that failed, NULL = nothing did

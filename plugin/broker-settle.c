@@ -116,14 +116,17 @@ static void settled(Settle *settle, VfAttachment *row)
             vf_log(G_LOG_LEVEL_WARNING, row->domain, NULL, "domain '%s', device '%s': %s",
                    row->domain, row->device, settle->error->message);
         vf_broker_set_problem(row, "%s", settle->error->message);
+        row->unsettled = TRUE;
         return; // tried again by vf_broker_recheck()
     }
     row->due = FALSE;
     row->active = settle->connect;
     if (settle->connect)
         g_unlink(settle->context);
-    if (row->request != NULL)
+    // Why its last change failed is still to be told.
+    if (row->unsettled || settle->connect)
         g_clear_pointer(&row->problem, g_free);
+    row->unsettled = FALSE;
     vf_broker_watch(settle->broker, row);
 }
 

@@ -58,7 +58,7 @@ teardown() {
     hook prepare g1 net0@uplink=$VF0
     write_pool uplink pf=$PF count=2 bogus=1
     reload
-    cause="$CONFIG/uplink.conf:4: 'bogus' is not a key of a pool -- keys are pf, count, max, growth, profile, allow-default-route, link, bitstream-program, signal"
+    cause="$CONFIG/uplink.conf:4: 'bogus' is not a key of a pool -- keys are pf, count, max, growth, profile, allow-default-route, link, bitstream-program, signal, card"
     equal "$(problems)" "$cause"
     equal "$(ask /v1/status '.pools[] | "\(.name) \(.count)"')" "uplink 2"
     equal "$(leases)" "g1/net0 uplink#0 ready"

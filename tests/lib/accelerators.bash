@@ -167,7 +167,7 @@ attach() {
             IFS=,
             echo "${*:3}"
         )}")
-    api POST /v1/attachments "$body" | jq -r 'if .title then "\(.status) \(.detail)" else "\(.answer) \(.state) \(.region)" end'
+    api POST /v1/attachments "$body" | jq -r 'if .title then "\(.status) \(.detail)" + (if .remedy then " -- " + .remedy else "" end) else "\(.answer) \(.state) \(.region)" end'
 }
 
 detach() {
@@ -176,7 +176,7 @@ detach() {
 
 remap() { # NAME ACCELERATOR
     api PUT "/v1/attachments/$1/acc" "{\"accelerator\":\"$2\"}" |
-        jq -r 'if .title then "\(.status) \(.detail)" else "\(.answer) \(.state) \(.region)" end'
+        jq -r 'if .title then "\(.status) \(.detail)" + (if .remedy then " -- " + .remedy else "" end) else "\(.answer) \(.state) \(.region)" end'
 }
 
 # attachment NAME [FILTER]: "STATE ACCELERATOR REGION".
