@@ -152,7 +152,8 @@ gboolean vf_broker_check(const VfBroker *broker, const char *domain, const VfPci
         verdict = VF_ACCEL_CEILING;
     else if (ask->shared && !vf_broker_accelerator_config(broker, accelerator)->shareable)
         verdict = VF_ACCEL_NOT_SHARED;
-    else if (card != NULL && vf_broker_ready(broker) && !has_place(broker, card, accelerator))
+    else if (card != NULL && card->problem == NULL && vf_broker_ready(broker) &&
+             !has_place(broker, card, accelerator)) // one that is away may be back in time
         verdict = VF_ACCEL_NO_IMAGE;
     if (verdict == VF_ACCEL_OK && card == NULL && vf_broker_ready(broker)) {
         g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,

@@ -54,6 +54,12 @@ static gboolean is_changing(const VfAttachment *row)
            (row->request->state == VF_ACCEL_TAKING || row->request->state == VF_ACCEL_YIELDING);
 }
 
+// It has a region although the table does not know what for, see broker-table.c.
+static gboolean is_kept(const VfAttachment *row)
+{
+    return row->state == VF_ATTACH_ASKED && row->request == NULL && row->active;
+}
+
 static void settle_begin(gpointer data)
 {
     Settle *settle = data;
@@ -65,7 +71,8 @@ static void settle_begin(gpointer data)
     settle->owner = vf_reconf_new(&settle->pf, 0, 0);
     settle->owner->signal = vf_reconf_signal(broker->daemon, &settle->pf);
     settle->skip = row == NULL || lease == NULL || lease->state != VF_LEASE_RUNNING ||
-                   is_changing(row) || (!settle->detach && row->state == VF_ATTACH_LEAVING);
+                   is_changing(row) ||
+                   (!settle->detach && (row->state == VF_ATTACH_LEAVING || is_kept(row)));
     settle->card = card != NULL ? card->card : NULL;
     if (settle->skip)
         return;

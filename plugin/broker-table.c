@@ -293,6 +293,20 @@ static gboolean holds(VfBroker *broker, const VfAttachment *row)
     return is_word(row, "holding");
 }
 
+// A row that the table cannot have keeps what it has, and nobody else is let in there.
+static void keep_connected(VfBroker *broker, VfAttachment *row)
+{
+    const VfCardRegion *region = region_of(broker, row);
+
+    if (region == NULL || region->vf != row->index)
+        return;
+    row->active = TRUE;
+    row->due = FALSE;
+    vf_accel_set_usable(broker->accel,
+                        vf_broker_card_of(broker, &row->pf)->first + row->stored_region, FALSE,
+                        vf_broker_now(), broker->out);
+}
+
 static void adopt(VfBroker *broker, VfAttachment *row)
 {
     const VfBrokerCard *card = vf_broker_card_of(broker, &row->pf);
@@ -314,8 +328,7 @@ static void adopt(VfBroker *broker, VfAttachment *row)
         row->request = NULL;
         vf_broker_set_problem(row, "%s", error->message);
         vf_log(G_LOG_LEVEL_WARNING, row->domain, NULL, "%s", error->message);
-        if (holding) // nobody else is let in while its function is connected
-            vf_accel_set_usable(broker->accel, region, FALSE, vf_broker_now(), broker->out);
+        keep_connected(broker, row);
         return;
     }
     row->active = holding && region_of(broker, row)->vf == row->index;

@@ -194,7 +194,7 @@ gboolean vf_broker_keeps_paused(const VfDaemon *daemon, const VfLease *lease)
 {
     const VfAttachment *row = vf_broker_find(daemon->broker, lease->uuid, lease->device);
 
-    return row != NULL && row->state != VF_ATTACH_PLANNED && !row->active;
+    return row != NULL && !row->active && (row->state != VF_ATTACH_PLANNED || row->problem != NULL);
 }
 
 VfCard *vf_broker_card(const VfDaemon *daemon, const VfPciAddr *pf)
@@ -359,24 +359,39 @@ void vf_broker_free(VfBroker *broker)
     g_free(broker);
 }
 
-// Cards that could not be asked, and devices that are not as they should.
+// What a row is due: a device that is not as it should, a guest that could not be let in, one that
+// could not be let go.
+static void recheck_row(VfBroker *broker, VfAttachment *row)
+{
+    const VfLease *lease = vf_broker_lease(broker, row);
+
+    if (lease == NULL || lease->state != VF_LEASE_RUNNING)
+        return;
+    if (row->state == VF_ATTACH_PLANNED)
+        vf_broker_lease_changed(broker->daemon, lease);
+    else if (row->state == VF_ATTACH_LEAVING)
+        vf_broker_let_go(broker, row);
+    else if (row->due)
+        vf_broker_settle(broker, row);
+}
+
+static int by_key(gconstpointer a, gconstpointer b)
+{
+    return strcmp((*(VfAttachment *const *)a)->key, (*(VfAttachment *const *)b)->key);
+}
+
 void vf_broker_recheck(VfDaemon *daemon)
 {
     VfBroker *broker = daemon->broker;
+    g_autoptr(GPtrArray) rows = vf_broker_rows(broker, by_key);
     gboolean troubled = FALSE;
-    GHashTableIter iter;
-    gpointer row;
 
     for (guint i = 0; i < broker->cards->len; i++)
         troubled |= ((VfBrokerCard *)g_ptr_array_index(broker->cards, i))->problem != NULL;
     if (troubled)
         vf_broker_reload(daemon);
-    if (!vf_broker_ready(broker))
-        return;
-    g_hash_table_iter_init(&iter, broker->rows);
-    while (g_hash_table_iter_next(&iter, NULL, &row))
-        if (((VfAttachment *)row)->due)
-            vf_broker_settle(broker, row);
+    for (guint i = 0; vf_broker_ready(broker) && i < rows->len; i++)
+        recheck_row(broker, g_ptr_array_index(rows, i));
     vf_broker_turns(broker, VF_ACCEL_NONE);
 }
 
@@ -395,8 +410,11 @@ void vf_broker_plan_reconf(const VfDaemon *daemon, VfReconf *reconf)
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const VfAttachment *row = value;
 
-        if (row->active && row->request != NULL && row->request->region != VF_ACCEL_NONE &&
-            vf_pciaddr_equal(&row->pf, &reconf->pf))
+        if (!row->active || !vf_pciaddr_equal(&row->pf, &reconf->pf))
+            continue;
+        if (row->request == NULL)
+            vf_reconf_add_connection(reconf, card->spec, row->stored_region, row->index);
+        else if (row->request->region != VF_ACCEL_NONE)
             vf_reconf_add_connection(reconf, card->spec, row->request->region - card->first,
                                      row->index);
     }

@@ -205,7 +205,8 @@ static gboolean hold(Watcher *watcher)
     qmp = vf_qmp_connect_watch(watcher->socket, watcher->guest, within(CONNECT_MS), NULL);
     g_mutex_lock(&lock);
     watcher->fd = qmp != NULL ? vf_qmp_dup_fd(qmp) : -1;
-    gboolean go_on = qmp != NULL && wanted(watcher);
+    // A wait that could not be ended would keep everybody else away.
+    gboolean go_on = watcher->fd >= 0 && wanted(watcher);
     g_mutex_unlock(&lock);
     go_on = go_on && look(watcher, qmp);
     while (go_on && next_event(watcher, qmp)) {
