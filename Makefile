@@ -141,6 +141,7 @@ LIB_SOURCES := \
 	plugin/render.c \
 	plugin/resync.c \
 	plugin/routes-hooks.c \
+	plugin/routes-images.c \
 	plugin/routes-leases.c \
 	plugin/routes.c \
 	plugin/selector.c \

@@ -14,7 +14,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 
     if (columns == NULL) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "%s: not one of pools, functions, leases, domains", args[0]);
+                    "%s: not one of pools, functions, leases, domains, images, attachments",
+                    args[0]);
         return FALSE;
     }
     g_autoptr(VfClient) client = vf_cli_connect(cli);
@@ -34,7 +35,7 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 
 const VfCommand vf_command_list = {
     .name = "list",
-    .arguments = "[pools|functions|leases|domains]",
+    .arguments = "[pools|functions|leases|domains|images|attachments]",
     .summary = "list objects, one a line; functions when nothing is named",
     .details = "Without a terminal there is no header and a tab parts the columns; \"-\" stands\n"
                "for an empty one. --json prints what the API answers, unchanged.",

@@ -218,11 +218,17 @@ static void print_domain(const VfCli *cli, const json_t *domain, gboolean *any)
         print_problem(cli, "  ", clean, attach);
 }
 
-// TRUE when a problem was printed with the pool or the PF that has it.
-static gboolean is_shown(const json_t *pools, const char *problem)
+// TRUE when a problem was printed with the pool, the PF or the card that has it.
+static gboolean is_shown(const json_t *status, const char *problem)
 {
-    const json_t *pool, *pf;
+    const json_t *pool, *pf, *card, *pools = json_object_get(status, "pools");
     size_t i, p;
+
+    json_array_foreach(json_object_get(status, "cards"), i, card)
+    {
+        if (strcmp(vf_cell_text(card, "problem"), problem) == 0)
+            return TRUE;
+    }
 
     json_array_foreach(pools, i, pool)
     {
@@ -237,17 +243,17 @@ static gboolean is_shown(const json_t *pools, const char *problem)
     return FALSE;
 }
 
-static void print_problems(const VfCli *cli, const json_t *problems, const json_t *pools)
+static void print_problems(const VfCli *cli, const json_t *status)
 {
     const json_t *problem;
     gboolean any = FALSE;
     size_t i;
 
-    json_array_foreach(problems, i, problem)
+    json_array_foreach(json_object_get(status, "problems"), i, problem)
     {
         const char *text = json_string_value(problem);
 
-        if (text == NULL || is_shown(pools, text))
+        if (text == NULL || is_shown(status, text))
             continue;
         if (!any)
             printf("\nproblems\n");
@@ -297,10 +303,11 @@ static void print_status(const VfCli *cli, const json_t *status)
     if (json_array_size(pools) == 0)
         printf("\nno pools: describe one in " VF_SYSCONFDIR "/virtfn/, see virtfn.conf(5)\n");
     json_array_foreach(pools, i, item) print_pool(cli, item);
+    vf_status_cards(cli, status);
     if (json_is_array(json_object_get(status, "settling")))
         print_settling(cli, json_object_get(status, "settling"));
     json_array_foreach(json_object_get(status, "domains"), i, item) print_domain(cli, item, &any);
-    print_problems(cli, json_object_get(status, "problems"), pools);
+    print_problems(cli, status);
 }
 
 static gboolean run(const VfCli *cli, char **args, GError **error)

@@ -122,6 +122,35 @@ static void add_domain(gpointer table, const json_t *domain)
     vf_table_add(table, claims->str);
 }
 
+static void add_image(gpointer table, const json_t *image)
+{
+    vf_table_add(table, vf_cell_text(image, "name"));
+    vf_table_add(table, vf_cell_text(image, "accelerator"));
+    add_number(table, image, "kind");
+    add_number(table, image, "size");
+    vf_table_add(table, vf_cell_text(image, "sha256"));
+    vf_table_add(table, vf_cell_text(image, "since"));
+}
+
+// VM, VF, region, accelerator, image.
+static void add_attachment(gpointer table, const json_t *attachment)
+{
+    g_autofree char *function = vf_cell_function(attachment);
+    const json_t *domain = json_object_get(attachment, "domain");
+
+    vf_table_add(table, vf_cell_text(domain, "name"));
+    vf_table_add(table, vf_cell_text(domain, "uuid"));
+    vf_table_add(table, vf_cell_text(attachment, "device"));
+    vf_table_add(table, function);
+    add_number(table, attachment, "region");
+    vf_table_add(table, vf_cell_text(attachment, "accelerator"));
+    vf_table_add(table, vf_cell_text(attachment, "image"));
+    vf_table_add(table, vf_cell_text(attachment, "state"));
+    vf_table_add(table, vf_cell_text(attachment, "since"));
+    add_number(table, attachment, "priority");
+    add_number(table, attachment, "ahead");
+}
+
 static const char *const function_titles[] = {"FUNCTION", "POOL",   "ADDRESS", "EXISTS",
                                               "STATE",    "HOLDER", NULL};
 static const char *const pool_titles[] = {"POOL", "GROWTH", "COUNT", "MAX",
@@ -130,11 +159,20 @@ static const char *const lease_titles[] = {"DOMAIN", "UUID",   "DEVICE", "POOL",
                                            "STATE",  "ORIGIN", "PAUSED", NULL};
 static const char *const domain_titles[] = {"DOMAIN", "UUID", "STATE", "CLAIMS", NULL};
 
+static const char *const image_titles[] = {"IMAGE",   "ACCELERATOR", "KIND", "SIZE",
+                                           "SHA-256", "SINCE",       NULL};
+
+static const char *const attachment_titles[] = {"DOMAIN", "UUID",        "DEVICE", "FUNCTION",
+                                                "REGION", "ACCELERATOR", "IMAGE",  "STATE",
+                                                "SINCE",  "PRIORITY",    "AHEAD",  NULL};
+
 const VfColumns vf_columns[] = {
     {"functions", function_titles, add_function},
     {"pools", pool_titles, add_pool},
     {"leases", lease_titles, add_lease},
     {"domains", domain_titles, add_domain},
+    {"images", image_titles, add_image},
+    {"attachments", attachment_titles, add_attachment},
 };
 const guint vf_n_columns = G_N_ELEMENTS(vf_columns);
 

@@ -3,7 +3,9 @@
 # The command virtfn. What its doctor checks is in the library, where unit tests reach it.
 
 VIRTFN_SOURCES := \
+	helpers/cmd-attach.c \
 	helpers/cmd-doctor.c \
+	helpers/cmd-image.c \
 	helpers/cmd-init.c \
 	helpers/cmd-list.c \
 	helpers/cmd-pause.c \
@@ -13,6 +15,7 @@ VIRTFN_SOURCES := \
 	helpers/cmd-show.c \
 	helpers/cmd-status.c \
 	helpers/columns.c \
+	helpers/status-cards.c \
 	helpers/stream.c \
 	helpers/virtfn.c
 

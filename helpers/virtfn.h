@@ -41,6 +41,10 @@ extern const VfCommand vf_command_doctor;
 extern const VfCommand vf_command_settle;
 extern const VfCommand vf_command_pause;
 extern const VfCommand vf_command_resume;
+extern const VfCommand vf_command_image;
+extern const VfCommand vf_command_attach;
+extern const VfCommand vf_command_detach;
+extern const VfCommand vf_command_remap;
 
 VfClient *vf_cli_connect(const VfCli *cli);
 
@@ -73,6 +77,9 @@ typedef struct {
 
 // TRUE when all was done. Problems have been printed, and are no error.
 gboolean vf_cli_stream(const VfCli *cli, const VfCliStream *stream, json_t *body, GError **error);
+
+// helpers/status-cards.c: the part of virtfn status about cards with accelerators.
+void vf_status_cards(const VfCli *cli, const json_t *status);
 
 // helpers/columns.c: how objects of the API are shown to people and to scripts. Members that are
 // missing or of another type are shown as absent: the peer may be newer.

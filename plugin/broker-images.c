@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker-parts.h"
+#include "error.h"
 
 static gboolean is_of(const VfBroker *broker, const VfImage *image, guint accelerator)
 {
@@ -68,4 +69,66 @@ void vf_broker_image_changed(VfDaemon *daemon, const char *accelerator, guint ki
     }
     vf_broker_carry_out(broker, vf_accel_set_image(broker->accel, number, kind, image,
                                                    vf_broker_now(), broker->out));
+}
+
+// "0, 1": the kinds that regions of cards have. Caller frees.
+static char *kinds_of(const VfBroker *broker)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    for (guint kind = 0; kind < VF_ACCEL_KINDS_MAX; kind++)
+        for (guint i = 0; i < vf_accel_regions(broker->accel); i++)
+            if (vf_accel_region(broker->accel, i)->kind == kind) {
+                g_string_append_printf(text, "%s%u", text->len > 0 ? ", " : "", kind);
+                break;
+            }
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+gboolean vf_broker_check_kind(const VfDaemon *daemon, guint kind, GError **error)
+{
+    const VfBroker *broker = daemon->broker;
+
+    for (guint i = 0; broker->accel != NULL && i < vf_accel_regions(broker->accel); i++)
+        if (vf_accel_region(broker->accel, i)->kind == kind)
+            return TRUE;
+    if (broker->accel == NULL || vf_accel_regions(broker->accel) == 0) {
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "kind %u: there is no card whose regions are known" VF_REMEDY
+                    "give a pool its card, see virtfn.conf(5), and look at `virtfn status`",
+                    kind);
+        return FALSE;
+    }
+    g_autofree char *kinds = kinds_of(broker);
+    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                "kind %u: no card has a region of this kind" VF_REMEDY "the kinds are %s", kind,
+                kinds);
+    return FALSE;
+}
+
+gboolean vf_broker_check_unused(const VfDaemon *daemon, const VfImage *image, GError **error)
+{
+    const VfBroker *broker = daemon->broker;
+    guint number = vf_broker_accelerator(broker, image->accelerator);
+
+    for (guint i = 0;
+         broker->accel != NULL && number != VF_ACCEL_NONE && i < vf_accel_regions(broker->accel);
+         i++) {
+        const VfAccelRegion *region = vf_accel_region(broker->accel, i);
+        // While it is being loaded a region holds nothing that is known.
+        const VfAccelRequest *user = region->taking != NULL ? region->taking : region->holders;
+        const VfAttachment *row =
+            user != NULL && user->accelerator == number && region->kind == image->kind
+                ? vf_broker_row_of(broker, user)
+                : NULL;
+
+        if (row == NULL)
+            continue;
+        g_set_error(error, VF_ERROR, VF_ERROR_BUSY,
+                    "image '%s': device '%s' of domain '%s' has it" VF_REMEDY
+                    "virtfn detach %s %s, or wait",
+                    image->name, row->device, row->domain, row->domain, row->device);
+        return FALSE;
+    }
+    return TRUE;
 }

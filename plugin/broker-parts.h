@@ -139,8 +139,6 @@ char *vf_broker_context_path(const VfBroker *broker, const VfAttachment *row);
 // "waiting", "holding", … for people and for the ledger.
 const char *vf_broker_state_word(const VfAttachment *row);
 
-// Runs when the table is there: at once, or later.
-void vf_broker_when_ready(VfBroker *broker, void (*run)(gpointer data), gpointer data);
 gboolean vf_broker_ready(const VfBroker *broker);
 
 // A change or a look begins / has ended; the last one lets the table be made anew.

@@ -42,6 +42,18 @@ static int share_of(const VfBroker *broker, const VfAttachment *row)
     return per_mille(vf_slices_share(&broker->turns[request->region].slices, row->sharer));
 }
 
+// What an accelerator is put into a region with; NULL = the image was removed since.
+static const char *image_name(const VfBroker *broker, guint accelerator, guint region)
+{
+    const VfAcceleratorConfig *config = vf_broker_accelerator_config(broker, accelerator);
+    const VfImage *image = config != NULL && broker->daemon->images != NULL
+                               ? vf_images_for(broker->daemon->images, config->name,
+                                               vf_accel_region(broker->accel, region)->kind)
+                               : NULL;
+
+    return image != NULL ? image->name : NULL;
+}
+
 void vf_broker_view_row(GString *out, const VfBroker *broker, const VfAttachment *row)
 {
     const VfAccelRequest *request = row->request;
@@ -65,12 +77,13 @@ void vf_broker_view_row(GString *out, const VfBroker *broker, const VfAttachment
         vf_broker_state_word(row), real_time(request != NULL ? request->since : row->since));
     vf_json_append(
         out,
-        "'pool':%s,'pf':%a,'index':%i,'region':%n,'kind':%n,'active':%b,'idle':%b,"
+        "'pool':%s,'pf':%a,'index':%i,'region':%n,'kind':%n,'image':%s,'active':%b,'idle':%b,"
         "'preempted':%b,'preemptions':%i,'failures':%i,'ahead':%n,'share':%n",
         lease != NULL ? vf_daemon_pool(broker->daemon, lease->pool)->config->name : NULL, &row->pf,
         row->index, region != VF_ACCEL_NONE ? (int)(region - card->first) : VF_UNSET,
         region != VF_ACCEL_NONE ? (int)vf_accel_region(broker->accel, region)->kind : VF_UNSET,
-        row->active, request != NULL && request->idle, request != NULL && request->preempted,
+        region != VF_ACCEL_NONE ? image_name(broker, number, region) : NULL, row->active,
+        request != NULL && request->idle, request != NULL && request->preempted,
         row->preemptions + (request != NULL ? request->preemptions : 0),
         row->failures + (request != NULL ? request->failures : 0),
         waits ? (int)vf_accel_ahead(broker->accel, request, vf_broker_now()) : VF_UNSET,
@@ -117,15 +130,12 @@ static void append_region(GString *out, const VfBroker *broker, const VfBrokerCa
     const VfAccelRegion *region = vf_accel_region(broker->accel, card->first + i);
     const VfAcceleratorConfig *config = vf_broker_accelerator_config(broker, region->loaded);
     const VfTurns *turns = &broker->turns[card->first + i];
-    const VfImage *image = config != NULL && broker->daemon->images != NULL
-                               ? vf_images_for(broker->daemon->images, config->name, region->kind)
-                               : NULL;
 
     vf_json_append(out,
                    "{'region':%i,'kind':%i,'accelerator':%s,'image':%s,'usable':%b,'since':%t,"
                    "'changing':%b,'holders':[",
                    i, region->kind, config != NULL ? config->name : NULL,
-                   image != NULL ? image->name : NULL, region->usable,
+                   image_name(broker, region->loaded, card->first + i), region->usable,
                    real_time(region->since != 0 ? region->since : vf_broker_now()),
                    region->taking != NULL);
     for (const VfAccelRequest *holder = region->holders; holder != NULL; holder = holder->neighbour)

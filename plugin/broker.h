@@ -41,6 +41,12 @@ gboolean vf_broker_plan(VfDaemon *daemon, const VfLease *lease, const VfBrokerAs
 
 // An accelerator has another image for regions of this kind, or none any more.
 void vf_broker_image_changed(VfDaemon *daemon, const char *accelerator, guint kind);
+// Runs when cards have been asked what they have: at once, or later.
+void vf_broker_when_ready(VfBroker *broker, void (*run)(gpointer data), gpointer data);
+// FALSE when no region of a card is of this kind, VF_ERROR_STATE.
+gboolean vf_broker_check_kind(const VfDaemon *daemon, guint kind, GError **error);
+// FALSE when a device has, or is about to get, a region with this image, VF_ERROR_BUSY.
+gboolean vf_broker_check_unused(const VfDaemon *daemon, const VfImage *image, GError **error);
 
 // The lease's state is another one, written down but not yet durable: a device that runs asks, or
 // is looked after; one that is being released asks for nothing any more.

@@ -20,3 +20,8 @@ void vf_route_reconf(VfRequest *request, gpointer daemon);
 void vf_route_reconf_cancel(VfRequest *request, gpointer daemon);
 void vf_route_pause(VfRequest *request, gpointer daemon);
 void vf_route_resume(VfRequest *request, gpointer daemon);
+
+// routes-images.c
+void vf_route_images(VfRequest *request, gpointer daemon);
+void vf_route_image_post(VfRequest *request, gpointer daemon);
+void vf_route_image_delete(VfRequest *request, gpointer daemon);

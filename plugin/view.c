@@ -334,6 +334,10 @@ void vf_view_status(GString *out, const VfDaemon *daemon)
     vf_view_domains(out, daemon);
     vf_json_append(out, ",'leases':");
     vf_view_leases(out, daemon);
+    vf_json_append(out, ",'cards':");
+    vf_broker_view_cards(out, daemon);
+    vf_json_append(out, ",'attachments':");
+    vf_broker_view(out, daemon);
     vf_json_append(out, ",'quarantined':[");
     append_quarantined(out, daemon);
     vf_json_append(out, "],'problems':[");

@@ -57,7 +57,7 @@ help list x|help: too many arguments -- see: virtfn help
 -x|unknown option -x -- see: virtfn help
 list --frob|list: unknown option --frob -- see: virtfn help list
 list --in-place|list: unknown option --in-place -- see: virtfn help list
-list frob|list: frob: not one of pools, functions, leases, domains -- see: virtfn help list
+list frob|list: frob: not one of pools, functions, leases, domains, images, attachments -- see: virtfn help list
 list pools leases|list: too many arguments -- see: virtfn help list
 status x|status: too many arguments -- see: virtfn help status
 show|show: too few arguments -- see: virtfn help show
@@ -66,6 +66,24 @@ render a b|render: too many arguments -- see: virtfn help render
 render --in-place|render: --in-place needs a FILE -- see: virtfn help render
 render -i -|render: --in-place needs a FILE -- see: virtfn help render
 init --bitstream|init: missing argument for --bitstream -- see: virtfn help init
+image|image: too few arguments -- see: virtfn help image
+image frob|image: frob: not one of add, list, remove -- see: virtfn help image
+image add a b|image: add needs NAME ACCELERATOR KIND FILE -- see: virtfn help image
+image add a b x /dev/null|image: x: not a number of a kind -- see: virtfn help image
+image add a b -1 /dev/null|image: unknown option -1 -- see: virtfn help image
+image list x|image: list has no arguments -- see: virtfn help image
+image remove|image: remove needs one NAME -- see: virtfn help image
+image remove a b|image: remove needs one NAME -- see: virtfn help image
+image list --sha256 x|image: --sha256 belongs to image add -- see: virtfn help image
+image add a b 0 c d|image: too many arguments -- see: virtfn help image
+attach a|attach: too few arguments -- see: virtfn help attach
+attach a b c|attach: too many arguments -- see: virtfn help attach
+attach --priority x a b|attach: --priority: x is not valid -- see: virtfn help attach
+attach --sharing 0 a b|attach: --sharing: 0 is not valid -- see: virtfn help attach
+detach|detach: too few arguments -- see: virtfn help detach
+detach a b c|detach: too many arguments -- see: virtfn help detach
+remap a|remap: too few arguments -- see: virtfn help remap
+remap --priority 3 a b|remap: unknown option --priority -- see: virtfn help remap
 settle x|settle: too many arguments -- see: virtfn help settle
 doctor a b|doctor: too many arguments -- see: virtfn help doctor
 CASES
@@ -78,7 +96,7 @@ CASES
 
 @test "a word behind -- is an argument" {
     run virtfn list -- --json
-    expect 2 "virtfn: list: --json: not one of pools, functions, leases, domains -- see: virtfn help list"
+    expect 2 "virtfn: list: --json: not one of pools, functions, leases, domains, images, attachments -- see: virtfn help list"
 }
 
 @test "options of virtfn may follow the command" {

@@ -48,9 +48,9 @@ serve() {
 }
 
 @test "commands" {
-    expect_offer 'virtfn ' 'doctor help init list pause reconf render resume settle show status'
+    expect_offer 'virtfn ' 'attach detach doctor help image init list pause reconf remap render resume settle show status'
     expect_offer 'virtfn s' 'settle show status'
-    expect_offer 'virtfn help d' 'doctor'
+    expect_offer 'virtfn help do' 'doctor'
     expect_offer "virtfn --json --socket $SOCKET st" 'status'
 }
 
@@ -61,7 +61,7 @@ serve() {
 }
 
 @test "words of list" {
-    expect_offer 'virtfn list ' 'domains functions leases pools'
+    expect_offer 'virtfn list ' 'attachments domains functions images leases pools'
     expect_offer 'virtfn list f' 'functions'
 }
 
@@ -72,6 +72,17 @@ serve() {
     expect_offer 'virtfn render v' 'vm.xml'
     expect_offer 'virtfn init --bitstream v' 'vm.xml'
     expect_offer 'virtfn doctor --config c' 'conf'
+    expect_offer 'virtfn image add sha-0 sha256 0 v' 'vm.xml'
+}
+
+@test "images" {
+    answer 'GET /v1/images' '200 OK' application/json '{"images":[{"name":"sha-0"},{"name":"aes-1"}]}'
+    start_peer
+    expect_offer "virtfn --socket $SOCKET image " 'add list remove'
+    expect_offer "virtfn --socket $SOCKET image r" 'remove'
+    expect_offer "virtfn --socket $SOCKET image remove " 'aes-1 sha-0'
+    expect_offer "virtfn --socket $SOCKET image list " ''
+    expect_offer "virtfn --socket $SOCKET image add " ''
 }
 
 @test "names from the daemon" {

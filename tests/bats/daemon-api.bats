@@ -39,7 +39,7 @@ refused() {
     hook prepare g1 net0@uplink
     answer=$(api GET /v1/status)
     equal "$(jq -c 'keys' <<<"$answer")" \
-        '["boot_id","domains","leases","libvirt","pools","problems","quarantined","settling","since","version"]'
+        '["attachments","boot_id","cards","domains","leases","libvirt","pools","problems","quarantined","settling","since","version"]'
     equal "$(jq -c .libvirt <<<"$answer")" \
         '{"uri":"qemu:///system","connected":false,"error":"not asked to connect"}'
     equal "$(jq -r .boot_id <<<"$answer")" 7a1d7f0e-0000-4000-8000-000000000001
@@ -252,10 +252,15 @@ urn:virtfn:error:exhausted"
 @test "the description is JSON and lists every route" {
     equal "$(ask /openapi.json '.openapi[:4]')" 3.1.
     equal "$(ask /openapi.json '.paths | keys[]')" "/openapi.json
+/v1/attachments
+/v1/attachments/{domain}/{device}
+/v1/cards
 /v1/domains
 /v1/domains/{domain}
 /v1/functions
 /v1/hooks/{operation}
+/v1/images
+/v1/images/{name}
 /v1/init
 /v1/leases
 /v1/leases/{uuid}/{device}

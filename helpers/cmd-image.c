@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// virtfn image: adds, lists and removes images, the files that put an accelerator into a kind of
+// region. virtfnd reads the file itself, so it has to be on this host.
+
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "table.h"
+#include "virtfn.h"
+
+// Copying and checking the largest image takes some seconds, its verification by a program 30.
+#define ADD_SECONDS 300
+
+static char *sha256;
+
+static gboolean bad_call(GError **error, const char *text)
+{
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s", text);
+    return FALSE;
+}
+
+static json_t *add_body(char **args, GError **error)
+{
+    json_t *body;
+    guint64 kind;
+
+    if (!g_ascii_string_to_unsigned(args[2], 10, 0, G_MAXINT32 - 1, &kind, NULL)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s: not a number of a kind",
+                    args[2]);
+        return NULL;
+    }
+    body = json_pack("{s:s, s:s, s:I}", "name", args[0], "accelerator", args[1], "kind",
+                     (json_int_t)kind);
+    if (body == NULL) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "image: a name is not UTF-8");
+        return NULL;
+    }
+    if (vf_cli_add_path(body, "path", args[3], error) &&
+        (sha256 == NULL || json_object_set_new(body, "sha256", json_string(sha256)) == 0))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static gboolean run_add(const VfCli *cli, char **args, GError **error)
+{
+    json_t *body = add_body(args, error), *image;
+
+    if (body == NULL)
+        return FALSE;
+    char *text = json_dumps(body, JSON_COMPACT);
+    g_autoptr(VfClient) client = vf_cli_connect(cli);
+    VfClientRequest request = {.method = "POST",
+                               .path = "/v1/images",
+                               .type = "application/json",
+                               .body = text,
+                               .length = strlen(text),
+                               .expect = "application/json",
+                               .seconds = ADD_SECONDS};
+    g_autofree char *reply = vf_client_send(client, &request, NULL, error);
+
+    free(text);
+    json_decref(body);
+    if (reply == NULL)
+        return FALSE;
+    if (cli->json) {
+        printf("%s\n", reply);
+        return TRUE;
+    }
+    image = json_loads(reply, 0, NULL);
+    g_autofree char *line =
+        g_strdup_printf("image %s: added, SHA-256 %s", args[0], vf_cell_text(image, "sha256"));
+    g_autofree char *clean = vf_text_clean(line);
+    printf("%s\n", clean);
+    json_decref(image);
+    return TRUE;
+}
+
+static gboolean run_list(const VfCli *cli, GError **error)
+{
+    const VfColumns *columns = vf_columns_find("images");
+    g_autoptr(VfClient) client = vf_cli_connect(cli);
+    g_autofree char *text = NULL;
+    json_t *answer = vf_client_get(client, "/v1/images", &text, error);
+
+    if (answer == NULL)
+        return FALSE;
+    if (!cli->json) {
+        g_free(text);
+        text = vf_columns_format(columns, json_object_get(answer, "images"), cli->terminal, "");
+    }
+    fputs(text, stdout);
+    json_decref(answer);
+    return TRUE;
+}
+
+static gboolean run_remove(const VfCli *cli, char **args, GError **error)
+{
+    g_autofree char *name = g_uri_escape_string(args[0], NULL, FALSE);
+    g_autofree char *path = g_strconcat("/v1/images/", name, NULL);
+    g_autoptr(VfClient) client = vf_cli_connect(cli);
+    VfClientRequest request = {.method = "DELETE", .path = path, .expect = "application/json"};
+    g_autofree char *reply = NULL;
+
+    if (args[0][0] == '\0')
+        return bad_call(error, "the name is empty");
+    reply = vf_client_send(client, &request, NULL, error);
+    if (reply == NULL)
+        return FALSE;
+    if (!cli->json) {
+        g_autofree char *line = g_strdup_printf("image %s: removed", args[0]);
+        g_autofree char *clean = vf_text_clean(line);
+
+        printf("%s\n", clean);
+    }
+    return TRUE;
+}
+
+static gboolean run(const VfCli *cli, char **args, GError **error)
+{
+    guint n = g_strv_length(args) - 1;
+
+    if (strcmp(args[0], "add") != 0 && sha256 != NULL)
+        return bad_call(error, "--sha256 belongs to image add");
+    if (strcmp(args[0], "add") == 0)
+        return n == 4 ? run_add(cli, args + 1, error)
+                      : bad_call(error, "add needs NAME ACCELERATOR KIND FILE");
+    if (strcmp(args[0], "list") == 0)
+        return n == 0 ? run_list(cli, error) : bad_call(error, "list has no arguments");
+    if (strcmp(args[0], "remove") == 0)
+        return n == 1 ? run_remove(cli, args + 1, error) : bad_call(error, "remove needs one NAME");
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s: not one of add, list, remove",
+                args[0]);
+    return FALSE;
+}
+
+static const GOptionEntry options[] = {
+    {"sha256", 's', 0, G_OPTION_ARG_STRING, &sha256, "Refuse a file that has another digest",
+     "DIGEST"},
+    G_OPTION_ENTRY_NULL,
+};
+
+const VfCommand vf_command_image = {
+    .name = "image",
+    .arguments = "add NAME ACCELERATOR KIND FILE | list | remove NAME",
+    .summary = "what puts an accelerator into a region of a card",
+    .details =
+        "KIND is the kind of region that the file is for. virtfnd keeps a copy and compares\n"
+        "its digest before each load.",
+    .options = options,
+    .min_args = 1,
+    .max_args = 5,
+    .run = run,
+};

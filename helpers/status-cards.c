@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The part of virtfn status about cards with accelerators: which region holds what, who has it, and
+// who waits. Reads the daemon's JSON tolerantly, as all of status.
+
+#include <stdio.h>
+#include <string.h>
+
+#include "table.h"
+#include "virtfn.h"
+
+static int number(const json_t *object, const char *key)
+{
+    return (int)json_integer_value(json_object_get(object, key));
+}
+
+static gboolean is_on(const json_t *attachment, const json_t *card, int region)
+{
+    const json_t *held = json_object_get(attachment, "region");
+
+    return strcmp(vf_cell_text(attachment, "pf"), vf_cell_text(card, "pf")) == 0 &&
+           (region < 0 ? !json_is_integer(held)
+                       : json_is_integer(held) && json_integer_value(held) == region);
+}
+
+static void print_clean(const VfCli *cli, VfColor color, const char *text)
+{
+    g_autofree char *clean = vf_text_clean(text);
+
+    printf("%s%s%s\n", vf_cli_color(cli, color), clean, vf_cli_plain(cli));
+}
+
+static void print_attachment(const VfCli *cli, const json_t *row)
+{
+    const char *state = vf_cell_text(row, "state");
+    const char *problem = json_string_value(json_object_get(row, "problem"));
+    const json_t *ahead = json_object_get(row, "ahead"), *share = json_object_get(row, "share");
+    gboolean held = json_is_integer(json_object_get(row, "region"));
+    g_autofree char *holder =
+        g_strdup_printf("%s/%s", vf_cell_text(json_object_get(row, "domain"), "name"),
+                        vf_cell_text(row, "device"));
+    g_autoptr(GString) line = g_string_new(NULL);
+
+    g_string_append_printf(line, "    #%-8d %s%s%s, %s", number(row, "index"), holder,
+                           held ? "" : " for ", held ? "" : vf_cell_text(row, "accelerator"),
+                           state);
+    if (json_is_integer(ahead))
+        g_string_append_printf(line, ", %d ahead", (int)json_integer_value(ahead));
+    if (json_is_true(json_object_get(row, "preempted")))
+        g_string_append(line, ", preempted");
+    if (json_is_true(json_object_get(row, "idle")))
+        g_string_append(line, ", idle");
+    if (json_is_integer(share))
+        g_string_append_printf(line, ", %d%% of its share",
+                               (int)((json_integer_value(share) + 5) / 10));
+    g_string_append_printf(line, ", priority %d", number(row, "priority"));
+    print_clean(cli, VF_BOLD, line->str);
+    g_autofree char *since = g_strdup_printf("              since %s", vf_cell_text(row, "since"));
+    g_autofree char *clean = vf_text_clean(since);
+    printf("%s\n", clean);
+    if (problem != NULL) {
+        g_autofree char *lines = vf_text_wrap("              ", "                ", problem);
+
+        printf("%s%s%s", vf_cli_color(cli, VF_RED), lines, vf_cli_plain(cli));
+    }
+}
+
+static void print_region(const VfCli *cli, const json_t *card, const json_t *region,
+                         const json_t *attachments)
+{
+    const char *accelerator = json_string_value(json_object_get(region, "accelerator"));
+    const char *image = json_string_value(json_object_get(region, "image"));
+    const json_t *fairness = json_object_get(region, "fairness"), *row;
+    g_autoptr(GString) line = g_string_new(NULL);
+    size_t i;
+
+    g_string_append_printf(line, "  region %d, kind %d: %s%s%s%s", number(region, "region"),
+                           number(region, "kind"),
+                           accelerator != NULL ? accelerator : "no accelerator that is known",
+                           image != NULL ? " (image " : "", image != NULL ? image : "",
+                           image != NULL ? ")" : "");
+    if (json_is_true(json_object_get(region, "changing")))
+        g_string_append(line, ", changing");
+    if (json_is_false(json_object_get(region, "usable")))
+        g_string_append(line, ", broken");
+    if (json_is_integer(fairness))
+        g_string_append_printf(line, ", fairness %.2f",
+                               (double)json_integer_value(fairness) / 1000);
+    g_autofree char *clean = vf_text_clean(line->str);
+    printf("%s\n", clean);
+    json_array_foreach(attachments, i, row)
+    {
+        if (is_on(row, card, number(region, "region")))
+            print_attachment(cli, row);
+    }
+}
+
+static void print_card(const VfCli *cli, const json_t *card, const json_t *attachments)
+{
+    const char *problem = json_string_value(json_object_get(card, "problem"));
+    const json_t *region, *row;
+    gboolean any = FALSE;
+    size_t i;
+    g_autofree char *line = g_strdup_printf("card %s: %s, %zu regions, %d functions",
+                                            vf_cell_text(card, "pf"), vf_cell_text(card, "card"),
+                                            json_array_size(json_object_get(card, "regions")),
+                                            number(card, "functions"));
+
+    g_autofree char *head = vf_text_wrap("", "  ", line);
+
+    printf("\n%s%s%s", vf_cli_color(cli, VF_BOLD), head, vf_cli_plain(cli));
+    if (problem != NULL) {
+        g_autofree char *lines = vf_text_wrap("  ", "    ", problem);
+
+        printf("%s%s%s", vf_cli_color(cli, VF_RED), lines, vf_cli_plain(cli));
+    }
+    json_array_foreach(json_object_get(card, "regions"), i, region)
+        print_region(cli, card, region, attachments);
+    json_array_foreach(attachments, i, row)
+    {
+        if (!is_on(row, card, -1))
+            continue;
+        if (!any)
+            printf("  without a region\n");
+        any = TRUE;
+        print_attachment(cli, row);
+    }
+}
+
+void vf_status_cards(const VfCli *cli, const json_t *status)
+{
+    const json_t *card;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "cards"), i, card)
+        print_card(cli, card, json_object_get(status, "attachments"));
+}
