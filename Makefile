@@ -76,6 +76,7 @@ LIB_SOURCES := \
 	plugin/broker-api.c \
 	plugin/broker-ask.c \
 	plugin/broker-change.c \
+	plugin/broker-hot.c \
 	plugin/broker-images.c \
 	plugin/broker-settle.c \
 	plugin/broker-slices.c \

@@ -103,7 +103,7 @@ static VfLease *find_device(const VfBroker *broker, const char *domain, const ch
     else
         g_set_error(error, VF_ERROR, VF_ERROR_EXHAUSTED,
                     "domain '%s': it has no device left that could ask for an accelerator" VF_REMEDY
-                    "give it one more claim of a pool with a 'card'",
+                    "name a pool with a 'card', from which it gets a new one",
                     vf_lease_holder(known));
     return NULL;
 }
@@ -137,6 +137,7 @@ typedef struct {
     VfRequest *request;
     VfBroker *broker;
     char *domain, *device;
+    char *pool; // where a new device comes from, NULL = it is one that the domain has
     VfBrokerAsk ask;
 } Post;
 
@@ -145,6 +146,7 @@ static void post_free(Post *post)
     vf_broker_ask_clear(&post->ask);
     g_free(post->domain);
     g_free(post->device);
+    g_free(post->pool);
     g_free(post);
 }
 
@@ -187,11 +189,9 @@ static VfAttachment *attach(const Post *post, GError **error)
     return NULL;
 }
 
-static void post_now(gpointer data)
+static void posted(const VfAttachment *row, const GError *error, gpointer data)
 {
     Post *post = data;
-    g_autoptr(GError) error = NULL;
-    const VfAttachment *row = attach(post, &error);
 
     if (row != NULL)
         answer_row(post->broker, post->request, 201, row);
@@ -200,19 +200,34 @@ static void post_now(gpointer data)
     post_free(post);
 }
 
+static void post_now(gpointer data)
+{
+    Post *post = data;
+    g_autoptr(GError) error = NULL;
+    const VfAttachment *row;
+
+    if (post->pool != NULL) {
+        vf_broker_plug(post->broker, post->domain, post->pool, post->device, &post->ask, posted,
+                       post);
+        return;
+    }
+    row = attach(post, &error);
+    posted(row, error, post);
+}
+
 static gboolean read_post(Post *post, json_t *json, GError **error)
 {
-    const char *domain, *device = NULL, *accelerator;
+    const char *domain, *device = NULL, *pool = NULL, *accelerator;
     int sharing = 0;
     json_int_t priority = 0, weight = VF_ASK_WEIGHT;
     json_error_t where;
 
-    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s:s, s?s, s?I, s?b, s?I}", "domain",
-                       &domain, "accelerator", &accelerator, "device", &device, "priority",
-                       &priority, "sharing", &sharing, "weight", &weight) != 0) {
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s:s, s?s, s?s, s?I, s?b, s?I}", "domain",
+                       &domain, "accelerator", &accelerator, "device", &device, "pool", &pool,
+                       "priority", &priority, "sharing", &sharing, "weight", &weight) != 0) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
-                    "attachment: %s" VF_REMEDY "give domain and accelerator, and device, priority, "
-                    "sharing and weight if you like",
+                    "attachment: %s" VF_REMEDY "give domain and accelerator, and device, pool, "
+                    "priority, sharing and weight if you like",
                     where.text);
         return FALSE;
     }
@@ -228,6 +243,7 @@ static gboolean read_post(Post *post, json_t *json, GError **error)
     }
     post->domain = g_strdup(domain);
     post->device = g_strdup(device);
+    post->pool = g_strdup(pool);
     post->ask =
         (VfBrokerAsk){g_strdup(accelerator), (guint)priority, (guint)weight, sharing, FALSE};
     return TRUE;

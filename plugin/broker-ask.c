@@ -312,6 +312,8 @@ static void detached(VfAttachment *row, const GError *error, gpointer data)
         vf_log(G_LOG_LEVEL_MESSAGE, row->domain, NULL,
                "domain '%s', device '%s': accelerator '%s' detached", row->domain, row->device,
                row->ask.accelerator);
+        if (row->hot)
+            vf_broker_unplug(broker, row->uuid, row->device);
         vf_broker_forget(broker, row);
         return;
     }

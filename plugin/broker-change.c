@@ -254,6 +254,7 @@ static void settle_victim(Change *change, VfAttachment *row, gboolean kept)
         row->due = TRUE;
     }
     row->due |= change->lost;
+    row->suspect |= change->lost;
     vf_broker_store(change->broker, row);
 }
 
@@ -296,7 +297,7 @@ static void decision_done(Change *change)
     } else {
         n = vf_accel_failed(broker->accel, row->request, change->step, now, broker->out);
         row->active = FALSE;
-        row->due = TRUE;
+        row->due = row->suspect = TRUE;
         vf_broker_set_problem(row, "%s", change->error->message);
     }
     tell(change, row);

@@ -42,14 +42,15 @@ typedef struct {
     gboolean hot;  // its lease was made for it
     gboolean gone; // its lease has ended: the row goes once its change has
     VfAttachState state;
-    VfAccelRequest *request;     // NULL: not in the table
-    VfAccelAnswer answer;        // the last one
-    gboolean active;             // its function is connected, as far as is known
-    gboolean due;                // its device may be other than it should
-    gboolean unsettled;          // that failed, and `problem` says why
-    gboolean settling;           // a job looks after that
-    gboolean detaching;          // a job takes it off its region
-    char *problem;               // of the last thing that failed, NULL = nothing did
+    VfAccelRequest *request; // NULL: not in the table
+    VfAccelAnswer answer;    // the last one
+    gboolean active;         // its function is connected, as far as is known
+    gboolean due;            // its device may be other than it should
+    gboolean suspect;        // a daemon before this one, or a failure, may have left it connected
+    gboolean unsettled;      // that failed, and `problem` says why
+    gboolean settling;       // a job looks after that
+    gboolean detaching;      // a job takes it off its region
+    char *problem;           // of the last thing that failed, NULL = nothing did
     guint preemptions, failures; // of earlier tables
     gint64 idle_since;           // its region has not run since, 0 = it runs
     gint64 since;                // of a row that is not in the table
@@ -94,12 +95,13 @@ struct VfBroker {
     GPtrArray *old_cards; // which the configuration has no more: jobs may still have them
     GHashTable *rows;     // key -> VfAttachment
     VfTurns turns[VF_ACCEL_REGIONS_MAX];
-    guint busy;       // changes and looks under way
-    gboolean stale;   // the table is to be made anew
-    gboolean looking; // cards are being asked for it
-    gboolean quiet;   // begins nothing more
-    GQueue parked;    // of VfParked: requests that wait for the table
-    GQueue unsettled; // keys of rows to be looked after
+    guint busy;             // changes and looks under way
+    gboolean stale;         // the table is to be made anew
+    gboolean looking;       // cards are being asked for it
+    gboolean quiet;         // begins nothing more
+    GHashTable *unplugging; // keys of leases whose guests are asked for the device
+    GQueue parked;          // of VfParked: requests that wait for the table
+    GQueue unsettled;       // keys of rows to be looked after
     guint settle_source;
     guint tick, idle_timer, look_source;
     char *contexts;                    // directory
@@ -196,6 +198,15 @@ void vf_broker_turns_clear(VfBroker *broker);
 // ---- broker-watch.c
 void vf_broker_watch(VfBroker *broker, VfAttachment *row);
 void vf_broker_idle_arm(VfBroker *broker);
+
+// ---- broker-hot.c
+// The row is PLANNED; NULL with an error.
+typedef void (*VfHotDone)(const VfAttachment *row, const GError *error, gpointer data);
+// Leases a function of the pool and plugs it into the running domain; device NULL = any name.
+void vf_broker_plug(VfBroker *broker, const char *domain, const char *pool, const char *device,
+                    const VfBrokerAsk *ask, VfHotDone done, gpointer data);
+// Asks the guest for such a device; its lease ends when it has given it back.
+void vf_broker_unplug(VfBroker *broker, const char *uuid, const char *device);
 
 // ---- broker-view.c
 void vf_broker_view_row(GString *out, const VfBroker *broker, const VfAttachment *row);

@@ -17,11 +17,12 @@ typedef struct {
     char *key;
     VfPciAddr pf;
     // from begin on
-    gboolean skip;    // a change has it, or it has gone
-    gboolean connect; // else it is to be disconnected and paused
-    gboolean keep;    // the region has its context
-    gboolean detach;  // somebody waits for that
-    gboolean resume;  // then it goes on without an accelerator
+    gboolean skip;       // a change has it, or it has gone
+    gboolean connect;    // else it is to be disconnected and paused
+    gboolean disconnect; // it may be connected
+    gboolean keep;       // the region has its context
+    gboolean detach;     // somebody waits for that
+    gboolean resume;     // then it goes on without an accelerator
     VfCard *card;
     guint region, index;
     char *context;
@@ -77,6 +78,7 @@ static void settle_begin(gpointer data)
     if (settle->skip)
         return;
     settle->index = row->index;
+    settle->disconnect = row->suspect || row->active;
     settle->context = vf_broker_context_path(broker, row);
     settle->connect = !settle->detach && row->state == VF_ATTACH_ASKED && row->request != NULL &&
                       row->request->state == VF_ACCEL_HOLDING && has_turn(broker, row);
@@ -96,7 +98,8 @@ static gboolean bring(Settle *settle, const VfBrokerWork *work, GError **error)
                                  error) &&
                vf_broker_resume(work, settle->owner, error);
     return vf_broker_pause(work, settle->owner, error) &&
-           (work->card == NULL || vf_broker_disconnect(work, settle->index, error)) &&
+           (work->card == NULL || !settle->disconnect ||
+            vf_broker_disconnect(work, settle->index, error)) &&
            (!settle->resume || vf_broker_resume(work, settle->owner, error));
 }
 
@@ -126,7 +129,7 @@ static void settled(Settle *settle, VfAttachment *row)
         row->unsettled = TRUE;
         return; // tried again by vf_broker_recheck()
     }
-    row->due = FALSE;
+    row->due = row->suspect = FALSE;
     row->active = settle->connect;
     if (settle->connect)
         g_unlink(settle->context);

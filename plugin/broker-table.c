@@ -10,6 +10,7 @@
 #include "broker-parts.h"
 #include "error.h"
 #include "log.h"
+#include "release.h"
 
 #define LOADING_MS 30000 // what a daemon that was killed has begun
 #define LOOK_AGAIN_US (20 * 1000)
@@ -239,7 +240,7 @@ static void read_row(const VfLedgerAttachment *stored, gpointer data)
         row->state = VF_ATTACH_ASLEEP;
     else if (strcmp(stored->state, "leaving") == 0)
         row->state = VF_ATTACH_LEAVING;
-    row->due = row->state != VF_ATTACH_PLANNED;
+    row->due = row->suspect = row->state != VF_ATTACH_PLANNED;
 }
 
 // What the card says of the region that a row names; NULL: it has no such region any more.
@@ -365,16 +366,18 @@ static void run_parked(VfBroker *broker)
 }
 
 // A lease may have ended, or begun to run, while nobody looked.
-static void settle_rows(VfBroker *broker)
+static void settle_rows(VfBroker *broker, gboolean first)
 {
     g_autoptr(GPtrArray) rows = vf_broker_rows(broker, by_since);
 
     for (guint i = 0; i < rows->len; i++) {
         VfAttachment *row = g_ptr_array_index(rows, i);
-        const VfLease *lease = vf_broker_lease(broker, row);
+        VfLease *lease = vf_broker_lease(broker, row);
 
         if (lease == NULL || lease->state == VF_LEASE_RESERVED)
             vf_broker_forget(broker, row);
+        else if (row->hot && lease->state == VF_LEASE_PREPARING && first)
+            vf_release_begin(broker->daemon, lease); // nobody goes on with it
         else if (row->state == VF_ATTACH_LEAVING && lease->state == VF_LEASE_RUNNING)
             vf_broker_let_go(broker, row);
         else
@@ -384,6 +387,7 @@ static void settle_rows(VfBroker *broker)
 
 static void build(VfBroker *broker)
 {
+    gboolean first = broker->accel == NULL; // of this daemon
     g_autoptr(GPtrArray) rows = NULL;
 
     vf_broker_turns_clear(broker);
@@ -399,7 +403,7 @@ static void build(VfBroker *broker)
         if (row->state == VF_ATTACH_LEAVING && row->request != NULL)
             vf_accel_leave(broker->accel, row->request);
     }
-    settle_rows(broker);
+    settle_rows(broker, first);
     vf_broker_carry_out(broker, vf_accel_tick(broker->accel, vf_broker_now(), broker->out));
     vf_broker_turns(broker, VF_ACCEL_NONE);
     vf_broker_idle_arm(broker);

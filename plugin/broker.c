@@ -310,6 +310,7 @@ VfBroker *vf_broker_new(VfDaemon *daemon)
     broker->contexts = g_build_filename(daemon->options.run_dir, "contexts", NULL);
     if (g_mkdir_with_parents(broker->contexts, 0700) != 0)
         vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "%s: %s", broker->contexts, g_strerror(errno));
+    broker->unplugging = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_queue_init(&broker->parked);
     vf_broker_look(broker);
     return broker;
@@ -351,6 +352,7 @@ void vf_broker_free(VfBroker *broker)
     quiesce(broker);
     g_queue_clear_full(&broker->unsettled, g_free);
     g_hash_table_unref(broker->rows);
+    g_hash_table_unref(broker->unplugging);
     close_cards(broker->cards);
     close_cards(broker->old_cards);
     g_queue_clear_full(&broker->parked, g_free);

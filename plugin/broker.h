@@ -65,6 +65,9 @@ gboolean vf_broker_scrub(VfCard *card, guint index, GError **error);
 // A PF's functions will be destroyed and made again: adds to the plan how they are connected.
 void vf_broker_plan_reconf(const VfDaemon *daemon, VfReconf *reconf);
 
+// A running domain has given a device back (broker-hot.c).
+void vf_broker_unplugged(VfDaemon *daemon, const char *uuid);
+
 // broker-view.c: as openapi.json describes it.
 void vf_broker_view(GString *out, const VfDaemon *daemon);          // array of attachments
 void vf_broker_view_cards(GString *out, const VfDaemon *daemon);    // array of cards, with regions

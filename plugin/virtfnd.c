@@ -172,6 +172,7 @@ static void on_domain(const char *uuid, const char *name, int event, int detail,
 
 static void on_unplugged(const char *uuid, gpointer data)
 {
+    vf_broker_unplugged(((Main *)data)->daemon, uuid);
     vf_domains_unplugged(((Main *)data)->daemon, uuid);
 }
 

@@ -134,7 +134,7 @@ in_step() {
     both_busy
     sed -i '/accelerator sha/,+1d' "$CONFIG/accelerators.conf"
     reload
-    [[ $(attachment g1 .problem) == *"'sha'"* ]]
+    settles g1 "accelerator 'sha': there is no such accelerator -- accelerators are described in $CONFIG" .problem
     start_guest g3 2 "accelerator='aes' priority='9'"
     settles g3 'waiting aes null'
     equal "$(region 0) $(region 1)" '1 0 1 1'

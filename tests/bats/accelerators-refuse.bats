@@ -87,7 +87,7 @@ refused() {
     refused "$(attach g1 aes 'device:"acc"')" \
         "409 domain 'g1', device 'acc': it has a request already -- remap it, or detach it first"
     refused "$(attach g1 aes)" \
-        "409 domain 'g1': it has no device left that could ask for an accelerator -- give it one more claim of a pool with a 'card'"
+        "409 domain 'g1': it has no device left that could ask for an accelerator -- name a pool with a 'card', from which it gets a new one"
     refused "$(attach g2 aes 'device:"x"')" \
         "404 domain 'g2': it has no device 'x' -- 'virtfn show g2' names them"
 }
