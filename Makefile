@@ -103,6 +103,7 @@ LIB_SOURCES := \
 	plugin/domxml.c \
 	plugin/door.c \
 	plugin/fence.c \
+	plugin/image-add.c \
 	plugin/images-stage.c \
 	plugin/images.c \
 	plugin/init.c \
@@ -141,6 +142,7 @@ LIB_SOURCES := \
 	plugin/release.c \
 	plugin/render.c \
 	plugin/resync.c \
+	plugin/routes-accelerators.c \
 	plugin/routes-hooks.c \
 	plugin/routes-images.c \
 	plugin/routes-leases.c \

@@ -160,6 +160,11 @@ const VfRoute vf_routes[] = {
     {"GET", "/v1/images", NULL, VF_ROLE_READ, 0, vf_route_images},
     {"POST", "/v1/images", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_image_post},
     {"DELETE", "/v1/images/*", NULL, VF_ROLE_ADMIN, 0, vf_route_image_delete},
+    {"GET", "/accelerators", NULL, VF_ROLE_READ, 0, vf_route_accelerators},
+    {"GET", "/accelerators/*", NULL, VF_ROLE_READ, 0, vf_route_accelerator},
+    {"POST", "/accelerators", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_accelerator_post},
+    {"PUT", "/accelerators/*", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_accelerator_put},
+    {"DELETE", "/accelerators/*", NULL, VF_ROLE_ADMIN, 0, vf_route_accelerator_delete},
     {"GET", "/openapi.json", NULL, VF_ROLE_READ, 0, get_openapi},
     {NULL, NULL, NULL, VF_ROLE_NONE, 0, NULL},
 };

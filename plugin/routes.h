@@ -25,3 +25,10 @@ void vf_route_resume(VfRequest *request, gpointer daemon);
 void vf_route_images(VfRequest *request, gpointer daemon);
 void vf_route_image_post(VfRequest *request, gpointer daemon);
 void vf_route_image_delete(VfRequest *request, gpointer daemon);
+
+// routes-accelerators.c
+void vf_route_accelerators(VfRequest *request, gpointer daemon);
+void vf_route_accelerator(VfRequest *request, gpointer daemon);
+void vf_route_accelerator_post(VfRequest *request, gpointer daemon);
+void vf_route_accelerator_put(VfRequest *request, gpointer daemon);
+void vf_route_accelerator_delete(VfRequest *request, gpointer daemon);

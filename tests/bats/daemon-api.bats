@@ -251,7 +251,9 @@ urn:virtfn:error:exhausted"
 
 @test "the description is JSON and lists every route" {
     equal "$(ask /openapi.json '.openapi[:4]')" 3.1.
-    equal "$(ask /openapi.json '.paths | keys[]')" "/openapi.json
+    equal "$(ask /openapi.json '.paths | keys[]')" "/accelerators
+/accelerators/{uuid}
+/openapi.json
 /v1/attachments
 /v1/attachments/{domain}/{device}
 /v1/cards
