@@ -12,7 +12,7 @@
 #include "virtfn.h"
 
 static int priority = -1, sharing;
-static char *device;
+static char *device, *pool;
 
 static gboolean set_text(json_t *body, const char *key, const char *value, GError **error)
 {
@@ -72,7 +72,8 @@ static gboolean run_attach(const VfCli *cli, char **args, GError **error)
     json_t *body = json_object(), *answer = NULL;
     gboolean ok = set_text(body, "domain", args[0], error) &&
                   set_text(body, "accelerator", args[1], error) &&
-                  (device == NULL || set_text(body, "device", device, error));
+                  (device == NULL || set_text(body, "device", device, error)) &&
+                  (pool == NULL || set_text(body, "pool", pool, error));
 
     if (priority >= 0)
         json_object_set_new(body, "priority", json_integer(priority));
@@ -202,6 +203,8 @@ static const GOptionEntry attach_options[] = {
     {"sharing", 's', 0, G_OPTION_ARG_CALLBACK, read_count,
      "Take turns with others on one region, with this weight", "WEIGHT"},
     {"device", 'd', 0, G_OPTION_ARG_STRING, &device, "Which device of the domain", "NAME"},
+    {"pool", 0, 0, G_OPTION_ARG_STRING, &pool,
+     "Plug a new device with a function of this pool into the domain", "POOL"},
     G_OPTION_ENTRY_NULL,
 };
 
@@ -226,7 +229,8 @@ const VfCommand vf_command_detach = {
     .name = "detach",
     .arguments = "DOMAIN [DEVICE]",
     .summary = "give the accelerator of a device back",
-    .details = "The domain keeps the device and its function, which have no accelerator then.",
+    .details = "The domain keeps the device and its function, which have no accelerator then; a\n"
+               "device that attach --pool has plugged in is unplugged.",
     .min_args = 1,
     .max_args = 2,
     .run = run_detach,

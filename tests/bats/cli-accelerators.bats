@@ -53,6 +53,8 @@ asked() {
     run -0 virtfn attach --priority 5 --sharing 300 --device crypt0 web sha256
     asked 'POST /v1/attachments' '. == {domain: "web", accelerator: "sha256", device: "crypt0",
         priority: 5, sharing: true, weight: 300}'
+    run -0 virtfn attach --pool fpga web sha256
+    asked 'POST /v1/attachments' '. == {domain: "web", accelerator: "sha256", pool: "fpga"}'
     virtfn attach --json web sha256 | jq -e '.state == "holding"'
 }
 

@@ -88,6 +88,7 @@ serve() {
 @test "names from the daemon" {
     serve
     expect_offer "virtfn --socket $SOCKET init " 'uplink'
+    expect_offer "virtfn --socket $SOCKET attach --pool " 'uplink'
     expect_offer "virtfn --socket $SOCKET doctor u" 'uplink'
     expect_offer "virtfn --socket $SOCKET show my" 'my\ web'
 }
