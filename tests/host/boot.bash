@@ -249,7 +249,7 @@ boot_stop() {
 
 boot_limit=150 beat_limit=75 over_limit=60
 nvme_vfs=8 # the most that an NVMe card can have
-fpga_vfs=8
+fpga_vfs=12
 # What makes an emulated processor boot faster, and a crash end the machine instead of leaving it hanging.
 kernel_arguments='console=ttyS0 quiet loglevel=4 intel_iommu=on panic=-1 oops=panic tsc=reliable'
 kernel_arguments+=' no_timer_check mitigations=off nowatchdog systemd.show_status=0'
