@@ -103,7 +103,7 @@ struct VfBroker {
     GQueue parked;          // of VfParked: requests that wait for the table
     GQueue unsettled;       // keys of rows to be looked after
     guint settle_source;
-    guint tick, idle_timer, look_source;
+    guint tick, clock_source, idle_timer, look_source;
     char *contexts;                    // directory
     VfAccelDecision out[VF_ACCEL_OUT]; // of the call at hand
 };

@@ -12,6 +12,9 @@
 #include "log.h"
 #include "reconf-jobs.h"
 
+// A burst of requests is answered before its devices are looked after.
+#define SETTLE_AFTER_MS 50
+
 typedef struct {
     VfBroker *broker;
     char *key;
@@ -197,6 +200,14 @@ static gboolean settle_queued(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+static gboolean begin_settling(gpointer data)
+{
+    VfBroker *broker = data;
+
+    broker->settle_source = g_idle_add(settle_queued, broker);
+    return G_SOURCE_REMOVE;
+}
+
 void vf_broker_settle(VfBroker *broker, VfAttachment *row)
 {
     if (row->settling)
@@ -204,7 +215,7 @@ void vf_broker_settle(VfBroker *broker, VfAttachment *row)
     row->settling = TRUE;
     g_queue_push_tail(&broker->unsettled, g_strdup(row->key));
     if (broker->settle_source == 0)
-        broker->settle_source = g_idle_add(settle_queued, broker);
+        broker->settle_source = g_timeout_add(SETTLE_AFTER_MS, begin_settling, broker);
 }
 
 void vf_broker_detach(VfBroker *broker, VfAttachment *row, gboolean resume, VfDetached done,

@@ -18,14 +18,17 @@
 
 static char *key_of(const char *uuid, const char *device)
 {
-    return g_strdup_printf("%s/%s", uuid, device);
+    return g_strconcat(uuid, "/", device, NULL);
 }
 
 VfAttachment *vf_broker_find(const VfBroker *broker, const char *uuid, const char *device)
 {
-    g_autofree char *key = key_of(uuid, device);
+    char key[128];
 
-    return g_hash_table_lookup(broker->rows, key);
+    // What does not fit is no device's name.
+    return (gsize)g_snprintf(key, sizeof(key), "%s/%s", uuid, device) < sizeof(key)
+               ? g_hash_table_lookup(broker->rows, key)
+               : NULL;
 }
 
 VfAttachment *vf_broker_row_of(const VfBroker *broker, const VfAccelRequest *request)
@@ -274,17 +277,27 @@ static gboolean tick(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-static void arm_tick(VfBroker *broker)
+static gboolean set_clock(gpointer data)
 {
+    VfBroker *broker = data;
     gint64 now = vf_broker_now(), due;
 
+    broker->clock_source = 0;
     g_clear_handle_id(&broker->tick, g_source_remove);
     if (!vf_broker_ready(broker) || broker->quiet)
-        return;
+        return G_SOURCE_REMOVE;
     due = vf_accel_due(broker->accel, now);
     if (due != VF_ACCEL_NEVER)
         broker->tick =
             g_timeout_add((guint)CLAMP((due - now) / 1000 + 1, 1, G_MAXINT), tick, broker);
+    return G_SOURCE_REMOVE;
+}
+
+// Once for all that a moment brings: finding out takes a walk along the queue.
+static void arm_tick(VfBroker *broker)
+{
+    if (broker->clock_source == 0 && !broker->quiet)
+        broker->clock_source = g_idle_add(set_clock, broker);
 }
 
 void vf_broker_carry_out(VfBroker *broker, guint n)
@@ -320,6 +333,7 @@ static void quiesce(VfBroker *broker)
 {
     broker->quiet = TRUE;
     g_clear_handle_id(&broker->tick, g_source_remove);
+    g_clear_handle_id(&broker->clock_source, g_source_remove);
     g_clear_handle_id(&broker->idle_timer, g_source_remove);
     g_clear_handle_id(&broker->look_source, g_source_remove);
     g_clear_handle_id(&broker->settle_source, g_source_remove);

@@ -54,6 +54,7 @@ BATS_PROGRAMS := \
 	$(B)/tests/qemu
 
 BENCH_PROGRAMS := \
+	$(B)/bench/attach \
 	$(B)/bench/decide \
 	$(B)/bench/decide-region \
 	$(B)/bench/leases \

@@ -11,11 +11,12 @@ $(B)/bench/decide $(B)/bench/decide-region: $(B)/bench/%: tests/bench/%.c tests/
 	$(say) LD $@
 	$(Q)$(BENCH_BUILD) $(filter %.c %.a,$^) $(LDHARDENING) $(PKG_LIBS) -o $@
 
-$(B)/bench/leases: tests/bench/leases.c tests/bench/sample.c tests/bench/sample.h
+$(B)/bench/attach $(B)/bench/leases: $(B)/bench/%: tests/bench/%.c tests/bench/burst.c \
+	tests/bench/burst.h tests/bench/sample.c tests/bench/sample.h
 $(B)/bench/prepare $(B)/bench/spawn: $(B)/bench/%: tests/bench/%.c tests/bench/hook.c \
 	tests/bench/hook.h tests/bench/sample.c tests/bench/sample.h
 
-$(B)/bench/leases $(B)/bench/prepare $(B)/bench/spawn:
+$(B)/bench/attach $(B)/bench/leases $(B)/bench/prepare $(B)/bench/spawn:
 	@mkdir -p $(@D)
 	$(say) LD $@
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(HARDENING) $(filter %.c,$^) \
