@@ -102,6 +102,7 @@ LIB_SOURCES := \
 	plugin/domtree.c \
 	plugin/domxml.c \
 	plugin/door.c \
+	plugin/events.c \
 	plugin/fence.c \
 	plugin/image-add.c \
 	plugin/images-stage.c \

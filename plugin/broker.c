@@ -11,6 +11,7 @@
 
 #include "broker-parts.h"
 #include "error.h"
+#include "events.h"
 #include "log.h"
 #include "reconf-card.h"
 
@@ -79,6 +80,7 @@ void vf_broker_drop_row(VfBroker *broker, VfAttachment *row)
     if (!vf_ledger_delete_attachment(broker->daemon->ledger, row->uuid, row->device, &error))
         vf_log(G_LOG_LEVEL_WARNING, row->domain, NULL, "ledger: %s", error->message);
     vf_daemon_changed(broker->daemon);
+    vf_events_touch(broker->daemon);
     g_hash_table_remove(broker->rows, row->key);
 }
 
@@ -126,6 +128,7 @@ void vf_broker_store(VfBroker *broker, const VfAttachment *row)
     };
     vf_ledger_put_attachment(broker->daemon->ledger, &stored, NULL);
     vf_daemon_changed(broker->daemon);
+    vf_events_touch(broker->daemon);
 }
 
 void vf_broker_set_problem(VfAttachment *row, const char *format, ...)

@@ -29,6 +29,7 @@ typedef struct VfVirconn VfVirconn;
 typedef struct VfDomains VfDomains;
 typedef struct VfSettle VfSettle;
 typedef struct VfBroker VfBroker;
+typedef struct VfEvents VfEvents;
 
 typedef struct {
     const char *root;       // "" on a real host
@@ -66,7 +67,8 @@ typedef struct {
     VfSettle *settle;
     VfImages *images; // NULL: the store cannot be had, see images_error
     char *images_error;
-    VfBroker *broker;   // NULL while the daemon is being made or freed
+    VfBroker *broker; // NULL while the daemon is being made or freed
+    VfEvents *events;
     VfVirconn *virconn; // NULL without libvirt
     GQueue commits;     // of waiting answers
     guint commit_source;

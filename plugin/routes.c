@@ -9,6 +9,7 @@
 #include "broker.h"
 #include "domxml.h"
 #include "error.h"
+#include "events.h"
 #include "jsontext.h"
 #include "openapi.h"
 #include "settle.h"
@@ -157,6 +158,7 @@ const VfRoute vf_routes[] = {
     {"POST", "/v1/pause", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_pause},
     {"POST", "/v1/resume", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_resume},
     {"POST", "/v1/settle", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_settle},
+    {"GET", "/v1/events", NULL, VF_ROLE_READ, 0, vf_route_events},
     {"GET", "/v1/images", NULL, VF_ROLE_READ, 0, vf_route_images},
     {"POST", "/v1/images", NULL, VF_ROLE_ADMIN, SMALL_BODY, vf_route_image_post},
     {"DELETE", "/v1/images/*", NULL, VF_ROLE_ADMIN, 0, vf_route_image_delete},

@@ -454,6 +454,12 @@ void vf_stream_end(VfStream *stream)
         stream_wake(stream);
 }
 
+gboolean vf_stream_is_open(const VfStream *stream, gsize *pending)
+{
+    *pending = stream->pending->len;
+    return stream->connection != NULL;
+}
+
 // ---- libmicrohttpd
 
 static VfRequest *request_new(VfServer *server, struct MHD_Connection *connection,

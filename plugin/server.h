@@ -65,6 +65,8 @@ typedef struct VfStream VfStream;
 VfStream *vf_request_stream(VfRequest *request, const char *content_type);
 void vf_stream_write(VfStream *stream, const char *text);
 void vf_stream_end(VfStream *stream);
+// FALSE when the client is gone; *pending is what it has not read yet, in bytes.
+gboolean vf_stream_is_open(const VfStream *stream, gsize *pending);
 
 // Appends the RFC 9457 problem document of an error.
 void vf_problem_json(GString *out, const GError *error);

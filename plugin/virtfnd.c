@@ -18,6 +18,7 @@
 #include "daemon.h"
 #include "domains.h"
 #include "error.h"
+#include "events.h"
 #include "lifecycle.h"
 #include "log.h"
 #include "nodedev.h"
@@ -222,6 +223,7 @@ static gboolean on_stop(gpointer data)
     self->stopping = TRUE;
     sd_notify(0, "STOPPING=1");
     vf_server_quiesce(self->server);
+    vf_events_close(self->daemon);
     vf_broker_quiesce(self->daemon);
     if (stop_when_idle(self) == G_SOURCE_CONTINUE) {
         g_timeout_add(50, stop_when_idle, self);

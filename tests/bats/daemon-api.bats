@@ -259,6 +259,7 @@ urn:virtfn:error:exhausted"
 /v1/cards
 /v1/domains
 /v1/domains/{domain}
+/v1/events
 /v1/functions
 /v1/hooks/{operation}
 /v1/images
