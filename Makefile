@@ -75,6 +75,7 @@ LIB_SOURCES := \
 	plugin/broker.c \
 	plugin/broker-api.c \
 	plugin/broker-ask.c \
+	plugin/broker-carry.c \
 	plugin/broker-change.c \
 	plugin/broker-hot.c \
 	plugin/broker-images.c \

@@ -11,55 +11,24 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
-#include "broker-parts.h"
+#include "broker-change.h"
 #include "error.h"
 #include "log.h"
 #include "reconf-jobs.h"
 
-#define LOAD_MS 60000
-
-typedef struct {
-    char *key, *context;
-    guint index;
-    gboolean active;       // its function is connected
-    gboolean disconnected; // by this change
-} Victim;
-
-typedef struct {
-    VfBroker *broker;
-    VfTurns *turns; // of a turn; NULL: a decision is carried out
-    char *key;      // who gets the region; NULL: nobody does
-    GPtrArray *victims;
-    VfAccelAnswer answer;
-    VfPciAddr pf;
-    guint region, local; // in the table, on the card
-    gboolean loads;
-    VfImage *image; // NULL, when it loads: it has been removed
-    // from begin on
-    VfCard *card;
-    char *context;
-    guint index;
-    VfReconf *owner, *owners, *actives; // of the taker, of all victims, of those that ran
-    gint64 began;
-    // out
-    VfAccelStep step;
-    GError *error;
-    gboolean lost; // a victim could not be put back
-    gint64 parts[VF_PARTS];
-} Change;
-
 static void victim_free(gpointer data)
 {
-    Victim *victim = data;
+    VfVictim *victim = data;
 
     g_free(victim->key);
     g_free(victim->context);
     g_free(victim);
 }
 
-static void change_free(Change *change)
+static void change_free(VfChange *change)
 {
     g_free(change->key);
+    g_free(change->verify);
     g_free(change->context);
     g_ptr_array_unref(change->victims);
     g_clear_pointer(&change->image, vf_image_free);
@@ -70,14 +39,14 @@ static void change_free(Change *change)
     g_free(change);
 }
 
-static VfAttachment *row_at(const Change *change, const char *key)
+static VfAttachment *row_at(const VfChange *change, const char *key)
 {
     return key != NULL ? g_hash_table_lookup(change->broker->rows, key) : NULL;
 }
 
 // ---- last look, on the main thread
 
-static VfReconf *plan_of(Change *change)
+static VfReconf *plan_of(VfChange *change)
 {
     VfReconf *plan = vf_reconf_new(&change->pf, 0, 0);
 
@@ -85,7 +54,7 @@ static VfReconf *plan_of(Change *change)
     return plan;
 }
 
-static void add_guest(Change *change, VfReconf *plan, const VfAttachment *row)
+static void add_guest(VfChange *change, VfReconf *plan, const VfAttachment *row)
 {
     const VfLease *lease = vf_broker_lease(change->broker, row);
 
@@ -95,7 +64,7 @@ static void add_guest(Change *change, VfReconf *plan, const VfAttachment *row)
 
 static void change_begin(gpointer data)
 {
-    Change *change = data;
+    VfChange *change = data;
     VfBrokerCard *card = vf_broker_card_of(change->broker, &change->pf);
     VfAttachment *row = row_at(change, change->key);
 
@@ -104,6 +73,7 @@ static void change_begin(gpointer data)
     change->owners = plan_of(change);
     change->actives = plan_of(change);
     change->card = card != NULL ? card->card : NULL;
+    change->verify = g_strdup(change->broker->daemon->config->accel.verify);
     if (change->card == NULL)
         g_set_error(&change->error, VF_ERROR, VF_ERROR_STATE, "%s",
                     card != NULL && card->problem != NULL ? card->problem : "its card is gone");
@@ -115,7 +85,7 @@ static void change_begin(gpointer data)
         add_guest(change, change->owner, row);
     }
     for (guint i = 0; i < change->victims->len; i++) {
-        Victim *victim = g_ptr_array_index(change->victims, i);
+        VfVictim *victim = g_ptr_array_index(change->victims, i);
         const VfAttachment *held = row_at(change, victim->key);
 
         if (held == NULL)
@@ -129,95 +99,9 @@ static void change_begin(gpointer data)
     }
 }
 
-// ---- in the lane
-
-static gboolean take_away(Change *change, const VfBrokerWork *work, GError **error)
-{
-    if (!vf_reconf_is_over(change->broker->daemon->options.run_dir, &change->pf, error) ||
-        !vf_broker_pause(work, change->owners, error))
-        return FALSE;
-    for (guint i = 0; i < change->victims->len; i++) {
-        Victim *victim = g_ptr_array_index(change->victims, i);
-
-        if (!victim->active)
-            continue;
-        if (!vf_broker_save(work, change->local, victim->context, error) ||
-            !vf_broker_disconnect(work, victim->index, error))
-            return FALSE;
-        victim->disconnected = TRUE;
-    }
-    return TRUE;
-}
-
-static void give_back(Change *change, const VfBrokerWork *work)
-{
-    g_autoptr(GError) cause = NULL;
-    gboolean ok = TRUE;
-
-    for (guint i = 0; i < change->victims->len; i++) {
-        Victim *victim = g_ptr_array_index(change->victims, i);
-
-        // One whose disconnect failed half way is looked at, too.
-        if (victim->active)
-            ok = ok && vf_broker_connect(work, change->local, victim->index, victim->context, TRUE,
-                                         &cause);
-        if (victim->active && ok)
-            g_unlink(victim->context);
-    }
-    ok = ok && vf_broker_resume(work, change->actives, &cause);
-    if (!ok)
-        g_prefix_error(&change->error,
-                       "the devices paused for it stay so for now (%s): ", cause->message);
-    change->lost = !ok;
-}
-
-static gboolean load(Change *change, const VfBrokerWork *work, GError **error)
-{
-    gint64 began = g_get_monotonic_time();
-    gboolean ok = TRUE;
-
-    if (change->loads && change->image == NULL) {
-        g_set_error(error, VF_ERROR, VF_ERROR_STATE, "its image was removed meanwhile");
-        return FALSE;
-    }
-    if (change->loads)
-        ok = (vf_image_verify(change->image, change->broker->daemon->config->accel.verify, error) &&
-              vf_card_load(work->card, change->local, change->image->path,
-                           began + LOAD_MS * G_TIME_SPAN_MILLISECOND, error));
-
-    change->parts[VF_PART_LOAD] += g_get_monotonic_time() - began;
-    return ok;
-}
-
-static void change_run(gpointer data)
-{
-    Change *change = data;
-    VfBrokerWork work = {&change->broker->daemon->options, change->card, change->pf, change->parts};
-
-    change->step = VF_ACCEL_STEP_PAUSE;
-    if (change->error != NULL)
-        return;
-    if (!take_away(change, &work, &change->error)) {
-        give_back(change, &work);
-        return;
-    }
-    change->step = VF_ACCEL_STEP_LOAD;
-    if (!load(change, &work, &change->error) || change->key == NULL)
-        return;
-    change->step = VF_ACCEL_STEP_CONNECT;
-    // Without a context of its own that was saved, it begins with a clear one.
-    if (vf_broker_connect(&work, change->local, change->index, change->context, FALSE,
-                          &change->error) &&
-        vf_broker_resume(&work, change->owner, &change->error))
-        return;
-    vf_broker_pause(&work, change->owner, NULL);
-    vf_card_disconnect(work.card, change->index, g_get_monotonic_time() + 5 * G_TIME_SPAN_SECOND,
-                       NULL);
-}
-
 // ---- the end, on the main thread
 
-static gint64 sum(const Change *change)
+static gint64 sum(const VfChange *change)
 {
     gint64 total = 0;
 
@@ -226,7 +110,7 @@ static gint64 sum(const Change *change)
     return total;
 }
 
-static void tell(const Change *change, const VfAttachment *row)
+static void tell(const VfChange *change, const VfAttachment *row)
 {
     char pf[VF_PCIADDR_BUFSIZE];
 
@@ -245,7 +129,7 @@ static void tell(const Change *change, const VfAttachment *row)
 }
 
 // A victim as it is now: it holds still, waits, or is not interested before it is touched.
-static void settle_victim(Change *change, VfAttachment *row, gboolean kept)
+static void settle_victim(VfChange *change, VfAttachment *row, gboolean kept)
 {
     row->active = row->active && kept && !change->lost;
     if (row->request != NULL && row->request->state == VF_ACCEL_OUTSIDE &&
@@ -258,7 +142,7 @@ static void settle_victim(Change *change, VfAttachment *row, gboolean kept)
     vf_broker_store(change->broker, row);
 }
 
-static void let_go_if_leaving(Change *change, const char *key)
+static void let_go_if_leaving(VfChange *change, const char *key)
 {
     VfAttachment *row = row_at(change, key);
     const VfLease *lease = row != NULL ? vf_broker_lease(change->broker, row) : NULL;
@@ -271,7 +155,7 @@ static void let_go_if_leaving(Change *change, const char *key)
         vf_broker_let_go(change->broker, row);
 }
 
-static void settle_if_due(Change *change, const char *key)
+static void settle_if_due(VfChange *change, const char *key)
 {
     VfAttachment *row = row_at(change, key);
 
@@ -279,7 +163,7 @@ static void settle_if_due(Change *change, const char *key)
         vf_broker_settle(change->broker, row);
 }
 
-static void decision_done(Change *change)
+static void decision_done(VfChange *change)
 {
     VfBroker *broker = change->broker;
     VfAttachment *row = row_at(change, change->key);
@@ -304,7 +188,7 @@ static void decision_done(Change *change)
     vf_broker_store(broker, row);
     for (guint i = 0; i < change->victims->len; i++) {
         VfAttachment *victim =
-            row_at(change, ((Victim *)g_ptr_array_index(change->victims, i))->key);
+            row_at(change, ((VfVictim *)g_ptr_array_index(change->victims, i))->key);
 
         if (victim != NULL)
             settle_victim(change, victim, kept);
@@ -312,13 +196,14 @@ static void decision_done(Change *change)
     vf_broker_carry_out(broker, n);
 }
 
-static void turn_done(Change *change)
+static void turn_done(VfChange *change)
 {
     VfAttachment *to = row_at(change, change->key);
     gboolean kept = change->error != NULL && change->step == VF_ACCEL_STEP_PAUSE;
 
     for (guint i = 0; i < change->victims->len; i++) {
-        VfAttachment *from = row_at(change, ((Victim *)g_ptr_array_index(change->victims, i))->key);
+        VfAttachment *from =
+            row_at(change, ((VfVictim *)g_ptr_array_index(change->victims, i))->key);
 
         if (from != NULL)
             settle_victim(change, from, kept);
@@ -340,7 +225,7 @@ static void turn_done(Change *change)
 
 static void change_done(gpointer data)
 {
-    Change *change = data;
+    VfChange *change = data;
     VfBroker *broker = change->broker;
 
     if (change->turns != NULL)
@@ -350,7 +235,7 @@ static void change_done(gpointer data)
     let_go_if_leaving(change, change->key);
     settle_if_due(change, change->key);
     for (guint i = 0; i < change->victims->len; i++) {
-        const char *key = ((Victim *)g_ptr_array_index(change->victims, i))->key;
+        const char *key = ((VfVictim *)g_ptr_array_index(change->victims, i))->key;
 
         let_go_if_leaving(change, key);
         settle_if_due(change, key);
@@ -362,11 +247,11 @@ static void change_done(gpointer data)
 
 // ---- the beginning
 
-static Change *change_new(VfBroker *broker, guint region)
+static VfChange *change_new(VfBroker *broker, guint region)
 {
     const VfAccelRegion *row = vf_accel_region(broker->accel, region);
     const VfBrokerCard *card = g_ptr_array_index(broker->cards, row->card);
-    Change *change = g_new0(Change, 1);
+    VfChange *change = g_new0(VfChange, 1);
 
     change->broker = broker;
     change->pf = card->pf;
@@ -376,24 +261,24 @@ static Change *change_new(VfBroker *broker, guint region)
     return change;
 }
 
-static void add_victim(Change *change, const VfAttachment *row)
+static void add_victim(VfChange *change, const VfAttachment *row)
 {
-    Victim *victim = g_new0(Victim, 1);
+    VfVictim *victim = g_new0(VfVictim, 1);
 
     victim->key = g_strdup(row->key);
     g_ptr_array_add(change->victims, victim);
 }
 
-static void submit(Change *change)
+static void submit(VfChange *change)
 {
-    VfLaneJob job = {change_begin, change_run, change_done, change};
+    VfLaneJob job = {change_begin, vf_change_run, change_done, change};
 
     vf_lanes_submit(change->broker->daemon->lanes, &change->pf, &job);
 }
 
 static void durable(const GError *error, gpointer data)
 {
-    Change *change = data;
+    VfChange *change = data;
     VfBroker *broker = change->broker;
 
     if (error == NULL && !broker->stale && !broker->quiet) {
@@ -422,7 +307,7 @@ static void join(VfBroker *broker, VfAttachment *row)
 void vf_broker_change(VfBroker *broker, const VfAccelDecision *decision)
 {
     VfAttachment *row = vf_broker_row_of(broker, decision->request);
-    Change *change;
+    VfChange *change;
 
     row->answer = decision->answer;
     if (decision->answer == VF_ACCEL_WAIT) {
@@ -455,7 +340,7 @@ void vf_broker_change(VfBroker *broker, const VfAccelDecision *decision)
 
 void vf_broker_switch(VfBroker *broker, VfTurns *turns, VfAttachment *from, VfAttachment *to)
 {
-    Change *change = change_new(broker, turns->region);
+    VfChange *change = change_new(broker, turns->region);
 
     change->turns = turns;
     change->answer = VF_ACCEL_ASSIGN;

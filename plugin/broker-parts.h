@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What the broker-*.c files share. broker.c keeps rows and the table; broker-table.c makes the
-// table; broker-ask.c takes requests and lets go of them; broker-change.c carries decisions out;
+// table; broker-ask.c takes requests and lets go of them; broker-change.c and
+// broker-carry.c carry decisions out;
 // broker-settle.c brings one device to what its request says; broker-slices.c takes turns on shared
 // regions; broker-watch.c notices first accesses and idle regions.
 
@@ -220,6 +221,8 @@ typedef struct {
 } VfBrokerWork;
 
 // Devices of guests, by owners that were added to a plan.
+// Only asks whether they could be paused and resumed.
+gboolean vf_broker_reach(const VfBrokerWork *work, VfReconf *owners, GError **error);
 gboolean vf_broker_pause(const VfBrokerWork *work, VfReconf *owners, GError **error);
 gboolean vf_broker_resume(const VfBrokerWork *work, VfReconf *owner, GError **error);
 // The context goes into the file. TRUE without one when the card cannot.

@@ -42,6 +42,13 @@ static void end(const VfBrokerWork *work, VfPart part, gint64 began)
 
 // ---- guests
 
+gboolean vf_broker_reach(const VfBrokerWork *work, VfReconf *owners, GError **error)
+{
+    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, told_nothing, NULL);
+
+    return vf_guests_look(guests, within(PAUSE_MS), error);
+}
+
 gboolean vf_broker_pause(const VfBrokerWork *work, VfReconf *owners, GError **error)
 {
     gint64 began = begin();

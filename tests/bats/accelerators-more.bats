@@ -198,3 +198,22 @@ in_step() {
     equal "$(cat "$CARD/1.context")" ''
     device_is g2 running
 }
+
+@test "an image that is not what was added disturbs nobody" {
+    both_busy
+    : >"$CARD/calls"
+    echo '0 2 x' >"$ROOT/state/images/aes-0.image"
+    start_guest g3 2 "accelerator='aes' priority='5'"
+    for _ in {1..200}; do
+        [[ $(attachment g3 .failures) -lt 1 ]] || break
+        sleep 0.02
+    done
+    [[ $(attachment g3 .failures) -ge 1 && $(attachment g3 .problem) == *aes-0* ]]
+    equal "$(cat "$CARD/calls")" ''
+    device_is g1 running
+    device_is g2 running
+    device_is g3 paused
+    # It is tried again, not all the time.
+    sleep 1
+    [[ $(attachment g3 .failures) -le 9 ]]
+}
