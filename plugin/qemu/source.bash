@@ -41,16 +41,20 @@ qemu_source_update() {
     [[ $newest == "$(<"$source/version")" ]] || rm -rf "$source"
 }
 
-# qemu_add_ours SOURCE [FOLDER]: apply the patches and lay the files of FOLDER, or of this one, over QEMU's source.
+# qemu_add_ours SOURCE [FOLDER]: apply the patches and lay the files, if any, of FOLDER, or of this one, over QEMU's
+# source.
 qemu_add_ours() {
     local patch folder=${2:-$qemu_folder}
     for patch in "$folder"/patches/*.patch; do
         patch -d "$1" -p1 --forward --fuzz=0 <"$patch"
     done
-    cp -rT "$folder/src" "$1"
+    [[ ! -d $folder/src ]] || cp -rT "$folder/src" "$1"
 }
 
-# The FPGA card of the emulated host: plugin/qemu/build adds it, plugin/qemu/deb does not.
+# What the emulated host needs of its emulator, mends and the FPGA card: plugin/qemu/build adds both, plugin/qemu/deb
+# neither.
 # shellcheck disable=SC2034 # for those who source this
+qemu_mends=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tests/host/qemu" && pwd -P)
+# shellcheck disable=SC2034
 qemu_card=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tests/host/card" && pwd -P)
 qemu_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
