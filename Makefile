@@ -85,6 +85,7 @@ LIB_SOURCES := \
 	plugin/broker-view.c \
 	plugin/broker-watch.c \
 	plugin/broker-work.c \
+	plugin/card-dfl.c \
 	plugin/card-program.c \
 	plugin/card-test-io.c \
 	plugin/card-test.c \

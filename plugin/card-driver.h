@@ -33,4 +33,5 @@ struct VfCard {
 };
 
 extern const VfCardDriver vf_card_program;
+extern const VfCardDriver vf_card_dfl;
 extern const VfCardDriver vf_card_test; // the emulated card

@@ -16,6 +16,7 @@ const char *const vf_region_state_words[] = {"empty", "loading", "ready", "broke
 
 static const VfCardDriver *const drivers[] = {
     &vf_card_test,
+    &vf_card_dfl,
     &vf_card_program,
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A card with accelerators: regions, what they hold, who is connected to them. One interface, one
-// file for each way to speak to a card (card-program.c, card-test.c, card-dfl.c, card-qdma.c;
-// card-driver.h is their side of it).
+// file for each way to speak to a card (card-program.c, card-test.c, card-dfl.c; card-driver.h is
+// their side of it).
 //
 // Everything here blocks and belongs on the lane of the PF: one call at a time for each card.
 // Regions, kinds and functions (VFs of the PF) are numbers from 0; accelerators are the card's own

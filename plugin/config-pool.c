@@ -128,14 +128,14 @@ static gboolean set_bitstream_program(VfPoolDraft *draft, const VfConfigEntry *e
 
 static gboolean set_card(VfPoolDraft *draft, const VfConfigEntry *entry, GError **error)
 {
-    static const char *const drivers[] = {"virtfn-card", "dfl", "qdma", NULL};
+    static const char *const drivers[] = {"virtfn-card", "dfl", NULL};
     static const char program[] = "program:";
 
     if (!g_strv_contains(drivers, entry->value) &&
         (!g_str_has_prefix(entry->value, program) ||
          !vf_config_is_program(entry->value + strlen(program))))
         return vf_config_bad_value(error, draft->pool->file, entry,
-                                   "give virtfn-card, dfl, qdma or program:/PATH");
+                                   "give virtfn-card, dfl or program:/PATH");
     draft->pool->card = g_strdup(entry->value);
     return TRUE;
 }

@@ -7,6 +7,7 @@ UNIT_NAMES := \
 	accel \
 	accel-histories \
 	allocator \
+	card-dfl \
 	card-program \
 	card-test \
 	client \
@@ -72,6 +73,9 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(LIB)
 $(B)/tests/pause $(B)/tests/qmp $(B)/tests/qmp-libvirt $(B)/tests/reconf \
 	$(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: \
 	$(O)/tests/lib/qmp-model.o $(O)/tests/lib/qmp-peer.o
+
+# A card whose ioctls end in the test.
+$(B)/tests/card-dfl: LDHARDENING += -Wl,--wrap=ioctl
 
 # A card whose registers trap.
 $(B)/tests/card-test: $(O)/tests/lib/card-model.o
