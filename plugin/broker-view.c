@@ -180,7 +180,7 @@ void vf_broker_view_problems(GString *out, const VfDaemon *daemon)
         vf_json_next(out);
         vf_json_append(out, "%s", card->problem);
     }
-    if (daemon->images_error != NULL) {
+    if (daemon->images_error != NULL && broker->cards->len > 0) {
         vf_json_next(out);
         vf_json_append(out, "%s", daemon->images_error);
     }

@@ -215,5 +215,6 @@ in_step() {
     device_is g3 paused
     # It is tried again, not all the time.
     sleep 1
-    [[ $(attachment g3 .failures) -le 9 ]]
+    attachment g3 .failures
+    [[ $(attachment g3 .failures) -le 16 ]]
 }
