@@ -62,6 +62,24 @@ static int open_file(const char *path, VfErrorCode code, GError **error)
     return -1;
 }
 
+// virtfnd.service hides some directories from the daemon, so a file may be there for its owner
+// only.
+static int open_source(const char *path, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    int fd = open_file(path, VF_ERROR_INPUT, &cause);
+
+    if (fd < 0 && strstr(cause->message, VF_REMEDY) == NULL)
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                    "%s" VF_REMEDY
+                    "put the file where virtfnd sees it, such as /srv: neither into a "
+                    "home directory nor into /tmp or /var/tmp",
+                    cause->message);
+    else if (fd < 0)
+        g_propagate_error(error, g_steal_pointer(&cause));
+    return fd;
+}
+
 static gboolean write_all(int fd, const guint8 *bytes, gsize length)
 {
     while (length > 0) {
@@ -235,7 +253,7 @@ VfImageDraft *vf_image_stage(const VfImageSpec *spec, GError **error)
 
     if (!check_spec(spec, error))
         return NULL;
-    source = open_file(spec->source, VF_ERROR_INPUT, error);
+    source = open_source(spec->source, error);
     if (source < 0)
         return NULL;
     draft = g_new0(VfImageDraft, 1);

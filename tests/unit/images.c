@@ -258,7 +258,9 @@ static void test_bad_source(Fixture *fixture, gconstpointer data)
     write_source(fixture, "");
     refuse(fixture, &spec, VF_ERROR_INPUT, "source: empty -- name the image's file");
     g_assert_cmpint(g_unlink(fixture->source), ==, 0);
-    refuse(fixture, &spec, VF_ERROR_INPUT, "source: No such file or directory");
+    refuse(fixture, &spec, VF_ERROR_INPUT,
+           "source: No such file or directory -- put the file where virtfnd sees it, such as /srv: "
+           "neither into a home directory nor into /tmp or /var/tmp");
     g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
     spec.source = fifo;
     refuse(fixture, &spec, VF_ERROR_INPUT, "fifo: not a regular file -- name the image's file");
