@@ -79,6 +79,7 @@ LIB_SOURCES := \
 	plugin/broker-change.c \
 	plugin/broker-hot.c \
 	plugin/broker-images.c \
+	plugin/broker-rows.c \
 	plugin/broker-settle.c \
 	plugin/broker-slices.c \
 	plugin/broker-table.c \

@@ -181,6 +181,8 @@ gboolean vf_broker_ask(VfBroker *broker, VfAttachment *row, GError **error)
     g_clear_pointer(&row->watch, vf_watch_free);
     g_clear_pointer(&row->problem, g_free);
     vf_broker_carry_out(broker, 1);
+    if (broker->quiet) // the next daemon answers
+        vf_broker_store(broker, row);
     return TRUE;
 }
 
@@ -367,6 +369,8 @@ gboolean vf_broker_remap(VfBroker *broker, VfAttachment *row, const char *accele
         vf_accel_remap(broker->accel, row->request, vf_broker_accelerator(broker, accelerator),
                        vf_broker_now(), broker->out);
     vf_broker_carry_out(broker, n);
+    if (broker->quiet)
+        vf_broker_store(broker, row);
     if (region != VF_ACCEL_NONE)
         vf_broker_turns(broker, region);
     return TRUE;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What the broker-*.c files share. broker.c keeps rows and the table; broker-table.c makes the
-// table; broker-ask.c takes requests and lets go of them; broker-change.c and
-// broker-carry.c carry decisions out;
-// broker-settle.c brings one device to what its request says; broker-slices.c takes turns on shared
-// regions; broker-watch.c notices first accesses and idle regions.
+// What the broker-*.c files share. broker.c keeps the clock, broker-rows.c the rows; broker-table.c
+// makes the table; broker-ask.c takes requests and lets go of them; broker-change.c and
+// broker-carry.c carry decisions out; broker-settle.c brings one device to what its request says;
+// broker-slices.c takes turns on shared regions; broker-watch.c notices first accesses and idle
+// regions; broker-hot.c plugs devices in.
 
 #pragma once
 
@@ -121,18 +121,6 @@ static inline gint64 vf_broker_now(void)
     return g_get_monotonic_time();
 }
 
-VfAttachment *vf_broker_find(const VfBroker *broker, const char *uuid, const char *device);
-VfAttachment *vf_broker_row_of(const VfBroker *broker, const VfAccelRequest *request);
-// All of them, not owned. Caller unrefs.
-GPtrArray *vf_broker_rows(const VfBroker *broker, GCompareFunc order);
-VfAttachment *vf_broker_add_row(VfBroker *broker, const char *uuid, const char *device);
-// Takes it out of memory and ledger, and its context with it.
-void vf_broker_drop_row(VfBroker *broker, VfAttachment *row);
-// Writes it to the ledger; a failure is the commit's.
-void vf_broker_store(VfBroker *broker, const VfAttachment *row);
-G_GNUC_PRINTF(2, 3)
-void vf_broker_set_problem(VfAttachment *row, const char *format, ...);
-
 VfBrokerCard *vf_broker_card_of(const VfBroker *broker, const VfPciAddr *pf);
 guint vf_broker_card_number(const VfBroker *broker, const VfPciAddr *pf);
 guint vf_broker_accelerator(const VfBroker *broker, const char *name); // number, or VF_ACCEL_NONE
@@ -150,6 +138,21 @@ void vf_broker_end(VfBroker *broker);
 
 // Carries out the first `n` decisions of broker->out, and sets the clock for the next tick.
 void vf_broker_carry_out(VfBroker *broker, guint n);
+
+// ---- broker-rows.c
+
+void vf_broker_row_free(gpointer row);
+VfAttachment *vf_broker_find(const VfBroker *broker, const char *uuid, const char *device);
+VfAttachment *vf_broker_row_of(const VfBroker *broker, const VfAccelRequest *request);
+// All of them, not owned. Caller unrefs.
+GPtrArray *vf_broker_rows(const VfBroker *broker, GCompareFunc order);
+VfAttachment *vf_broker_add_row(VfBroker *broker, const char *uuid, const char *device);
+// Takes it out of memory and ledger, and its context with it.
+void vf_broker_drop_row(VfBroker *broker, VfAttachment *row);
+// Writes it to the ledger; a failure is the commit's.
+void vf_broker_store(VfBroker *broker, const VfAttachment *row);
+G_GNUC_PRINTF(2, 3)
+void vf_broker_set_problem(VfAttachment *row, const char *format, ...);
 
 // ---- broker-table.c
 void vf_broker_look(VfBroker *broker);
