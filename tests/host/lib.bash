@@ -127,9 +127,10 @@ hostdev_xml() {
 
 # guest_xml NAME [--metadata XML] [--device XML]... [--append KERNEL-ARGUMENTS] [--memory MIB] [--vcpus N]
 # [--qemu XML]...: print the XML of a small KVM guest that starts fast and answers guest_run. See guest/init for the
-# kernel arguments; --qemu is for elements of libvirt's qemu: name space.
+# kernel arguments; --qemu is for elements of libvirt's qemu: name space. With VIRTFN_VIRT=qemu (--env) guests do without KVM:
+# they start in minutes, and nothing depends on the emulation of SVM.
 guest_xml() {
-    local name=$1 metadata='' devices='' append='' memory=192 vcpus=1 qemu='' namespace=''
+    local name=$1 metadata='' devices='' append='' memory=192 vcpus=1 qemu='' namespace='' cpu=host-passthrough
     shift
     while (($#)); do
         case $1 in
@@ -144,9 +145,10 @@ guest_xml() {
         shift 2
     done
     [[ -z $qemu ]] || namespace=" xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
+    [[ ${VIRTFN_VIRT:-kvm} == kvm ]] || cpu=maximum
     mkdir -p "$guest_home"
     cat <<EOF
-<domain type='kvm'$namespace>
+<domain type='${VIRTFN_VIRT:-kvm}'$namespace>
   <name>$name</name>
   $metadata
   <memory unit='MiB'>$memory</memory>
@@ -158,7 +160,7 @@ guest_xml() {
     <cmdline>$guest_arguments $append</cmdline>
   </os>
   <features><acpi/><apic/></features>
-  <cpu mode='host-passthrough'/>
+  <cpu mode='$cpu'/>
   <on_reboot>restart</on_reboot>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
