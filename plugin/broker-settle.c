@@ -15,6 +15,9 @@
 // A burst of requests is answered before its devices are looked after.
 #define SETTLE_AFTER_MS 50
 
+// What the access that asks for an accelerator waits for its function.
+#define FIRST_ACCESS_MS 10000
+
 typedef struct {
     VfBroker *broker;
     char *key;
@@ -74,6 +77,8 @@ static void settle_begin(gpointer data)
 
     settle->owner = vf_reconf_new(&settle->pf, 0, 0);
     settle->owner->signal = vf_reconf_signal(broker->daemon, &settle->pf);
+    if (row != NULL && row->state == VF_ATTACH_ASLEEP)
+        settle->owner->policy = (VfPausePolicy){VF_PAUSE_ACCESS_HOLD, FIRST_ACCESS_MS};
     settle->skip = row == NULL || lease == NULL || lease->state != VF_LEASE_RUNNING ||
                    is_changing(row) ||
                    (!settle->detach && (row->state == VF_ATTACH_LEAVING || is_kept(row)));

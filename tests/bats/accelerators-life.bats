@@ -34,6 +34,7 @@ both_busy() {
     start_guest g1 0 "accelerator='sha' start='paused'"
     settles g1 'asleep sha null'
     device_is g1 paused
+    equal "$(last_pause g1 | jq -c '[.access, ."hold-ms"]')" '["hold",10000]'
     sleep 0.3
     equal "$(attachment g1)" 'asleep sha null'
     touch_device g1

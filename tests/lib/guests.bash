@@ -49,6 +49,10 @@ last_resume() {
     ask_qemu "$1" vfio-resume
 }
 
+last_pause() {
+    ask_qemu "$1" vfio-pause
+}
+
 ask_qemu() {
     local directory=$BATS_TEST_TMPDIR/qemu-$1
     : >"$directory/out"

@@ -4,9 +4,9 @@
 // open, and ends when its standard input does.
 //
 //     qemu SOCKET ROOT ID=ADDRESS...        prints "ready", then at each line it reads the devices:
-//                                           "ID STATE", and "end"; at the line "vfio-resume" the
-//                                           arguments of the last one, and "end"; at "touch ID"
-//                                           the guest accesses that device, and "end"
+//                                           "ID STATE", and "end"; at the line "vfio-pause" or
+//                                           "vfio-resume" the arguments of the last one, and "end";
+//                                           at "touch ID" the guest accesses that device, and "end"
 //
 // In the environment: QEMU_PAUSE_US, how long a pause or a resume takes, in microseconds;
 // QEMU_STATUS and QEMU_MIGRATION, what query-status and query-migrate say.
@@ -61,8 +61,8 @@ int main(int argc, char **argv)
     while (fgets(line, sizeof(line), stdin) != NULL) {
         if (g_str_has_prefix(line, "touch ")) {
             qmp_peer_touch(peer, g_strstrip(line + strlen("touch ")));
-        } else if (strcmp(line, "vfio-resume\n") == 0) {
-            g_autofree char *arguments = qmp_peer_arguments(peer, "vfio-resume");
+        } else if (g_str_has_prefix(line, "vfio-")) {
+            g_autofree char *arguments = qmp_peer_arguments(peer, g_strstrip(line));
 
             printf("%s\n", arguments);
         } else {
