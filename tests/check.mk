@@ -5,7 +5,7 @@
 
 CHECK := $(abspath $(B))/check
 # Scenarios of the emulated host, and those that run once more with a sanitized build of virtfn.
-HOST_SCENARIOS ?= machine demo guest boot crowd crash pause pause-nvme
+HOST_SCENARIOS ?= machine demo guest boot crowd crash pause pause-nvme reconf accelerators
 HOST_SANITIZED ?= boot
 
 check:
