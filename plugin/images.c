@@ -271,7 +271,7 @@ static gboolean put(const VfImages *images, const VfImage *image, const char *st
 const VfImage *vf_images_commit(VfImages *images, VfImageDraft *draft, GError **error)
 {
     g_autoptr(VfImageDraft) owned = draft;
-    VfImage *image = draft->image;
+    VfImage *image = owned->image;
 
     if (!vf_images_check(images, image->name, image->accelerator, image->kind, error))
         return NULL;
@@ -286,7 +286,7 @@ const VfImage *vf_images_commit(VfImages *images, VfImageDraft *draft, GError **
         unlink(staged);
         return NULL;
     }
-    draft->image = NULL;
+    owned->image = NULL;
     insert(images, image);
     return image;
 }
