@@ -67,6 +67,22 @@ ua-virtfn-b running"
     equal "$(api GET /v1/pools | jq -r '.. | .signal? // empty')" none
 }
 
+@test "accesses of a guest to an NVMe function wait for it, those to others read all-ones" {
+    cli reconf --yes --vfs 7 uplink
+    equal "$(last_pause g2 | jq -c '[.access, ."hold-ms"]')" '[null,null]'
+    power_off_all
+    stop_daemon
+    rm -rf "$ROOT" "$CONFIG"
+    make_host nvme@0000:02:00.0
+    write_pool uplink pf=0000:02:00.0 count=2
+    start_daemon
+    boot g3 d=0000:02:00.1
+    cli reconf --yes --vfs 3 uplink
+    equal "$(last_pause g3 | jq -c '[.access, ."hold-ms"]')" '["hold",10000]'
+    equal "$(last_resume g3 | jq -r .signal)" fatal
+    equal "$(vf_count 0000:02:00.0)" 3
+}
+
 @test "a dry run changes nothing" {
     run cli reconf --dry-run --vfs 7 uplink
     expect 0 "$PF: 7 VFs, 4 now; 3 functions in use
