@@ -3,8 +3,9 @@
 # Eight KVM guests on one FPGA card with two regions and three accelerators, for five minutes, through everything that can
 # happen to them. Each one's program checks each result; a context that was lost or another one's would end it.
 #
-# Not in the gate's list, since it takes ten minutes: `tests/host/run --cards fpga:1 accelerators-many`. VIRTFN_SECONDS is the time
-# of it all (--env, default 300).
+# Not in the gate's list, since it takes twenty minutes:
+#     tests/host/run --timeout 1800 --env BATS_TEST_TIMEOUT=1500 --cards fpga:1 accelerators-many
+# VIRTFN_SECONDS is how long guests compute at least (--env, default 300).
 
 source /usr/share/virtfn-test/lib.bash
 source /usr/share/virtfn-test/virtfn.bash
