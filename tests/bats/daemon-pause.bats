@@ -173,6 +173,25 @@ ua-virtfn-b paused"
     equal "$(marks)" ""
 }
 
+@test "not while the guest is being migrated, saved or restored" {
+    local busy="domain 'g1': it is being migrated, saved or restored (%s) -- try again when that is over, or end it with \`virsh domjobabort\`"
+    cli pause --reason cable g1 b
+    tell_qemu g1 'status running active'
+    # shellcheck disable=SC2059
+    refuse "$(printf "$busy" active)" pause g1 a
+    tell_qemu g1 'status restore-vm'
+    # shellcheck disable=SC2059
+    refuse "$(printf "$busy" restore-vm)" resume g1 b
+    equal "$(devices g1)" "ua-virtfn-a running
+ua-virtfn-b paused"
+    equal "$(marks)" "g1/b $me cable"
+    tell_qemu g1 'status running completed'
+    run cli pause g1 a
+    expect 0 "g1/a: paused ($PF#0)"
+    cli resume g1
+    equal "$(marks)" ""
+}
+
 @test "the domain's next run is not paused" {
     cli pause g2
     equal "$(marks)" "g2/c $me "

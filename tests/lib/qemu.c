@@ -6,10 +6,13 @@
 //     qemu SOCKET ROOT ID=ADDRESS...        prints "ready", then at each line it reads the devices:
 //                                           "ID STATE", and "end"; at the line "vfio-pause" or
 //                                           "vfio-resume" the arguments of the last one, and "end";
-//                                           at "touch ID" the guest accesses that device, and "end"
+//                                           at "touch ID" the guest accesses that device, at "set
+//                                           ID STATE" it is in that state, at "status STATE
+//                                           [MIGRATION]" query-status and query-migrate say so, and
+//                                           "end"
 //
 // In the environment: QEMU_PAUSE_US, how long a pause or a resume takes, in microseconds;
-// QEMU_STATUS and QEMU_MIGRATION, what query-status and query-migrate say.
+// QEMU_STATUS and QEMU_MIGRATION, what query-status and query-migrate say from the beginning.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,6 +33,24 @@ static void add(QmpPeer *peer, const char *root, const char *id, const char *add
         g_error("%s: %m", node);
     qmp_peer_add(peer, id, address);
     qmp_peer_hold(peer, id, fd);
+}
+
+// What somebody does behind virtfn's back. FALSE: the line is something else.
+static gboolean obey(QmpPeer *peer, const char *line)
+{
+    g_auto(GStrv) words = g_strsplit(line, " ", 3);
+    guint n = g_strv_length(words);
+
+    if (n == 3 && strcmp(words[0], "set") == 0)
+        qmp_peer_set(peer, words[1], words[2], NULL);
+    else if (n >= 2 && strcmp(words[0], "status") == 0)
+        qmp_peer_set_status(peer, g_intern_string(words[1]),
+                            n == 3 ? g_intern_string(words[2]) : NULL);
+    else if (n == 2 && strcmp(words[0], "touch") == 0)
+        qmp_peer_touch(peer, words[1]);
+    else
+        return FALSE;
+    return TRUE;
 }
 
 int main(int argc, char **argv)
@@ -59,13 +80,12 @@ int main(int argc, char **argv)
     printf("ready\n");
     fflush(stdout);
     while (fgets(line, sizeof(line), stdin) != NULL) {
-        if (g_str_has_prefix(line, "touch ")) {
-            qmp_peer_touch(peer, g_strstrip(line + strlen("touch ")));
-        } else if (g_str_has_prefix(line, "vfio-")) {
-            g_autofree char *arguments = qmp_peer_arguments(peer, g_strstrip(line));
+        g_strstrip(line);
+        if (g_str_has_prefix(line, "vfio-")) {
+            g_autofree char *arguments = qmp_peer_arguments(peer, line);
 
             printf("%s\n", arguments);
-        } else {
+        } else if (!obey(peer, line)) {
             for (int i = 3; i < argc; i++)
                 printf("%s %s\n", ids[i], qmp_peer_state(peer, ids[i]));
         }
