@@ -155,8 +155,7 @@ static void order_run(gpointer data)
         // What is paused already is none of those that this pauses.
         member->owner->stays_paused = !order->resume && member->state == VF_PAUSE_PAUSED;
     }
-    if (order->error != NULL || !due ||
-        !vf_guests_check(guests, within(PAUSE_MS), &order->error))
+    if (order->error != NULL || !due || !vf_guests_check(guests, within(PAUSE_MS), &order->error))
         return;
     if (order->resume)
         resume_all(order, guests, &order->error);
