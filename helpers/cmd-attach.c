@@ -22,30 +22,6 @@ static gboolean set_text(json_t *body, const char *key, const char *value, GErro
     return FALSE;
 }
 
-// Sends a body (may be NULL), prints the answer with --json. *answer may be NULL: none is wanted.
-static gboolean send(const VfCli *cli, const char *method, const char *path, json_t *body,
-                     json_t **answer, GError **error)
-{
-    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    VfClientRequest request = {.method = method,
-                               .path = path,
-                               .type = text != NULL ? "application/json" : NULL,
-                               .body = text,
-                               .length = text != NULL ? strlen(text) : 0,
-                               .expect = "application/json"};
-    g_autofree char *reply = vf_client_send(client, &request, NULL, error);
-
-    free(text);
-    if (reply == NULL)
-        return FALSE;
-    if (answer != NULL && cli->json)
-        printf("%s\n", reply);
-    if (answer != NULL)
-        *answer = json_loads(reply, 0, NULL);
-    return TRUE;
-}
-
 // "web/crypt0: sha256: holding region 1 of 0000:3b:00.0"
 static void print_attachment(const json_t *row)
 {
@@ -69,6 +45,7 @@ static void print_attachment(const json_t *row)
 
 static gboolean run_attach(const VfCli *cli, char **args, GError **error)
 {
+    VfClientRequest request = {.method = "POST", .path = "/v1/attachments"};
     json_t *body = json_object(), *answer = NULL;
     gboolean ok = set_text(body, "domain", args[0], error) &&
                   set_text(body, "accelerator", args[1], error) &&
@@ -81,12 +58,13 @@ static gboolean run_attach(const VfCli *cli, char **args, GError **error)
         json_object_set_new(body, "sharing", json_true());
         json_object_set_new(body, "weight", json_integer(sharing));
     }
-    ok = ok && send(cli, "POST", "/v1/attachments", body, &answer, error);
-    if (ok && !cli->json)
+    if (ok)
+        answer = vf_cli_ask(cli, request, body, error);
+    if (answer != NULL && !cli->json)
         print_attachment(answer);
     json_decref(body);
     json_decref(answer);
-    return ok;
+    return answer != NULL;
 }
 
 static gboolean is_of(const json_t *row, const char *domain)
@@ -156,7 +134,7 @@ static gboolean run_detach(const VfCli *cli, char **args, GError **error)
 {
     g_autofree char *path = attachment_path(cli, args[0], args[1], error);
 
-    if (path == NULL || !send(cli, "DELETE", path, NULL, NULL, error))
+    if (path == NULL || !vf_cli_delete(cli, path, error))
         return FALSE;
     if (!cli->json) {
         g_autofree char *name = g_uri_unescape_string(strrchr(path, '/') + 1, NULL);
@@ -171,15 +149,16 @@ static gboolean run_detach(const VfCli *cli, char **args, GError **error)
 static gboolean run_remap(const VfCli *cli, char **args, GError **error)
 {
     g_autofree char *path = attachment_path(cli, args[0], device, error);
+    VfClientRequest request = {.method = "PUT", .path = path};
     json_t *body = json_object(), *answer = NULL;
-    gboolean ok = path != NULL && set_text(body, "accelerator", args[1], error) &&
-                  send(cli, "PUT", path, body, &answer, error);
 
-    if (ok && !cli->json)
+    if (path != NULL && set_text(body, "accelerator", args[1], error))
+        answer = vf_cli_ask(cli, request, body, error);
+    if (answer != NULL && !cli->json)
         print_attachment(answer);
     json_decref(body);
     json_decref(answer);
-    return ok;
+    return answer != NULL;
 }
 
 // GLib's option parser takes any number; the daemon's limits are told by the daemon.

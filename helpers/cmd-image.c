@@ -46,68 +46,30 @@ static json_t *add_body(char **args, GError **error)
 
 static gboolean run_add(const VfCli *cli, char **args, GError **error)
 {
-    json_t *body = add_body(args, error), *image;
+    VfClientRequest request = {.method = "POST", .path = "/v1/images", .seconds = ADD_SECONDS};
+    json_t *body = add_body(args, error);
+    json_t *image = body != NULL ? vf_cli_ask(cli, request, body, error) : NULL;
 
-    if (body == NULL)
-        return FALSE;
-    char *text = json_dumps(body, JSON_COMPACT);
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    VfClientRequest request = {.method = "POST",
-                               .path = "/v1/images",
-                               .type = "application/json",
-                               .body = text,
-                               .length = strlen(text),
-                               .expect = "application/json",
-                               .seconds = ADD_SECONDS};
-    g_autofree char *reply = vf_client_send(client, &request, NULL, error);
-
-    free(text);
     json_decref(body);
-    if (reply == NULL)
-        return FALSE;
-    if (cli->json) {
-        printf("%s\n", reply);
-        return TRUE;
+    if (image != NULL && !cli->json) {
+        g_autofree char *line =
+            g_strdup_printf("image %s: added, SHA-256 %s", args[0], vf_cell_text(image, "sha256"));
+        g_autofree char *clean = vf_text_clean(line);
+
+        printf("%s\n", clean);
     }
-    image = json_loads(reply, 0, NULL);
-    g_autofree char *line =
-        g_strdup_printf("image %s: added, SHA-256 %s", args[0], vf_cell_text(image, "sha256"));
-    g_autofree char *clean = vf_text_clean(line);
-    printf("%s\n", clean);
     json_decref(image);
-    return TRUE;
-}
-
-static gboolean run_list(const VfCli *cli, GError **error)
-{
-    const VfColumns *columns = vf_columns_find("images");
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    g_autofree char *text = NULL;
-    json_t *answer = vf_client_get(client, "/v1/images", &text, error);
-
-    if (answer == NULL)
-        return FALSE;
-    if (!cli->json) {
-        g_free(text);
-        text = vf_columns_format(columns, json_object_get(answer, "images"), cli->terminal, "");
-    }
-    fputs(text, stdout);
-    json_decref(answer);
-    return TRUE;
+    return image != NULL;
 }
 
 static gboolean run_remove(const VfCli *cli, char **args, GError **error)
 {
     g_autofree char *name = g_uri_escape_string(args[0], NULL, FALSE);
     g_autofree char *path = g_strconcat("/v1/images/", name, NULL);
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    VfClientRequest request = {.method = "DELETE", .path = path, .expect = "application/json"};
-    g_autofree char *reply = NULL;
 
     if (args[0][0] == '\0')
         return bad_call(error, "the name is empty");
-    reply = vf_client_send(client, &request, NULL, error);
-    if (reply == NULL)
+    if (!vf_cli_delete(cli, path, error))
         return FALSE;
     if (!cli->json) {
         g_autofree char *line = g_strdup_printf("image %s: removed", args[0]);
@@ -128,7 +90,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
         return n == 4 ? run_add(cli, args + 1, error)
                       : bad_call(error, "add needs NAME ACCELERATOR KIND FILE");
     if (strcmp(args[0], "list") == 0)
-        return n == 0 ? run_list(cli, error) : bad_call(error, "list has no arguments");
+        return n == 0 ? vf_cli_list(cli, vf_columns_find("images"), error)
+                      : bad_call(error, "list has no arguments");
     if (strcmp(args[0], "remove") == 0)
         return n == 1 ? run_remove(cli, args + 1, error) : bad_call(error, "remove needs one NAME");
     g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s: not one of add, list, remove",

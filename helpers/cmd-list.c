@@ -2,15 +2,11 @@
 //
 // virtfn list: one object a line, as a table on a terminal and parted by tabs for scripts.
 
-#include <stdio.h>
-
-#include "error.h"
 #include "virtfn.h"
 
 static gboolean run(const VfCli *cli, char **args, GError **error)
 {
     const VfColumns *columns = vf_columns_find(args[0] != NULL ? args[0] : "functions");
-    g_autofree char *text = NULL;
 
     if (columns == NULL) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
@@ -18,19 +14,7 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
                     args[0]);
         return FALSE;
     }
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    g_autofree char *path = g_strconcat("/v1/", columns->name, NULL);
-    json_t *answer = vf_client_get(client, path, &text, error);
-    if (answer == NULL)
-        return FALSE;
-    if (!cli->json) {
-        g_free(text);
-        text =
-            vf_columns_format(columns, json_object_get(answer, columns->name), cli->terminal, "");
-    }
-    fputs(text, stdout);
-    json_decref(answer);
-    return TRUE;
+    return vf_cli_list(cli, columns, error);
 }
 
 const VfCommand vf_command_list = {

@@ -55,32 +55,15 @@ static void print_leases(const json_t *answer, const char *what)
 static gboolean order(const VfCli *cli, const char *path, const char *what, char **args,
                       GError **error)
 {
-    json_t *body = new_body(args, error), *answer;
+    VfClientRequest request = {.method = "POST", .path = path};
+    json_t *body = new_body(args, error);
+    json_t *answer = body != NULL ? vf_cli_ask(cli, request, body, error) : NULL;
 
-    if (body == NULL)
-        return FALSE;
-    char *text = json_dumps(body, JSON_COMPACT);
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    VfClientRequest request = {.method = "POST",
-                               .path = path,
-                               .type = "application/json",
-                               .body = text,
-                               .length = strlen(text),
-                               .expect = "application/json"};
-    g_autofree char *reply = vf_client_send(client, &request, NULL, error);
-
-    free(text);
     json_decref(body);
-    if (reply == NULL)
-        return FALSE;
-    if (cli->json) {
-        printf("%s\n", reply);
-        return TRUE;
-    }
-    answer = json_loads(reply, 0, NULL);
-    print_leases(answer, what);
+    if (answer != NULL && !cli->json)
+        print_leases(answer, what);
     json_decref(answer);
-    return TRUE;
+    return answer != NULL;
 }
 
 static gboolean run_pause(const VfCli *cli, char **args, GError **error)

@@ -226,13 +226,10 @@ static gboolean agreed(const Progress *look, GError **error)
 
 static gboolean cancel_it(const VfCli *cli, const char *pf, GError **error)
 {
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
     g_autofree char *escaped = g_uri_escape_string(pf, NULL, FALSE);
     g_autofree char *path = g_strconcat("/v1/reconf/", escaped, NULL);
-    VfClientRequest request = {.method = "DELETE", .path = path};
-    g_autofree char *answer = vf_client_send(client, &request, NULL, error);
 
-    return answer != NULL;
+    return vf_cli_delete(cli, path, error);
 }
 
 static gboolean run(const VfCli *cli, char **args, GError **error)

@@ -45,21 +45,14 @@ static json_t *ask(const Settle *settle, char **text, GError **error)
 {
     g_autoptr(VfClient) client = vf_client_new(settle->socket);
     gint64 left = (settle->deadline - g_get_monotonic_time()) / G_TIME_SPAN_SECOND;
-    g_autofree char *body = g_strdup_printf("{\"seconds\":%d}", timeout);
     VfClientRequest request = {.method = "POST",
                                .path = "/v1/settle",
-                               .type = "application/json",
-                               .body = body,
-                               .length = strlen(body),
-                               .expect = "application/json",
                                .seconds = (guint)CLAMP(left, 1, REQUEST_SECONDS)};
-    json_t *answer;
+    json_t *body = json_pack("{s:i}", "seconds", timeout);
+    json_t *answer = vf_client_ask(client, request, body, text, error);
 
-    *text = vf_client_send(client, &request, NULL, error);
-    if (*text == NULL)
-        return NULL;
-    answer = json_loads(*text, 0, NULL);
-    if (!json_is_boolean(json_object_get(answer, "settled"))) {
+    json_decref(body);
+    if (answer != NULL && !json_is_boolean(json_object_get(answer, "settled"))) {
         json_decref(answer);
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL,
                     "%s: the answer makes no sense" VF_REMEDY
@@ -102,7 +95,7 @@ static gboolean try(Settle *settle, gboolean *ok, GError **error)
 
     *ok = TRUE;
     if (settled && settle->cli->json)
-        printf("%s\n", text);
+        fputs(text, stdout);
     if (answer != NULL && !settled)
         tell(settle, vf_cell_text(answer, "waits_for"));
     json_decref(answer);

@@ -312,18 +312,13 @@ static void print_status(const VfCli *cli, const json_t *status)
 
 static gboolean run(const VfCli *cli, char **args, GError **error)
 {
-    g_autoptr(VfClient) client = vf_cli_connect(cli);
-    g_autofree char *text = NULL;
-    json_t *status = vf_client_get(client, "/v1/status", &text, error);
+    VfClientRequest request = {.method = "GET", .path = "/v1/status"};
+    json_t *status = vf_cli_ask(cli, request, NULL, error);
 
-    if (status == NULL)
-        return FALSE;
-    if (cli->json)
-        fputs(text, stdout);
-    else
+    if (status != NULL && !cli->json)
         print_status(cli, status);
     json_decref(status);
-    return TRUE;
+    return status != NULL;
 }
 
 const VfCommand vf_command_status = {

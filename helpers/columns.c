@@ -166,7 +166,7 @@ static const char *const attachment_titles[] = {"DOMAIN", "UUID",        "DEVICE
                                                 "REGION", "ACCELERATOR", "IMAGE",  "STATE",
                                                 "SINCE",  "PRIORITY",    "AHEAD",  NULL};
 
-const VfColumns vf_columns[] = {
+static const VfColumns all[] = {
     {"functions", function_titles, add_function},
     {"pools", pool_titles, add_pool},
     {"leases", lease_titles, add_lease},
@@ -174,13 +174,12 @@ const VfColumns vf_columns[] = {
     {"images", image_titles, add_image},
     {"attachments", attachment_titles, add_attachment},
 };
-const guint vf_n_columns = G_N_ELEMENTS(vf_columns);
 
 const VfColumns *vf_columns_find(const char *name)
 {
-    for (guint i = 0; i < vf_n_columns; i++)
-        if (strcmp(vf_columns[i].name, name) == 0)
-            return &vf_columns[i];
+    for (guint i = 0; i < G_N_ELEMENTS(all); i++)
+        if (strcmp(all[i].name, name) == 0)
+            return &all[i];
     return NULL;
 }
 

@@ -3,6 +3,7 @@
 # The command virtfn. What its doctor checks is in the library, where unit tests reach it.
 
 VIRTFN_SOURCES := \
+	helpers/ask.c \
 	helpers/cmd-attach.c \
 	helpers/cmd-doctor.c \
 	helpers/cmd-image.c \

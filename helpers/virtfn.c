@@ -10,7 +10,6 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,11 +36,6 @@ static const GOptionEntry common_options[] = {
     {"version", 'V', 0, G_OPTION_ARG_NONE, &given.version, "Print the version and exit", NULL},
     G_OPTION_ENTRY_NULL,
 };
-
-VfClient *vf_cli_connect(const VfCli *cli)
-{
-    return vf_client_new(cli->socket != NULL ? cli->socket : VF_CLIENT_SOCKET);
-}
 
 void vf_cli_report(const GError *error)
 {
@@ -73,22 +67,6 @@ void vf_cli_tick(const VfCli *cli)
     const char *tick = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? "✓" : "+";
 
     printf("%s%s%s ", vf_cli_color(cli, VF_GREEN), tick, vf_cli_plain(cli));
-}
-
-gboolean vf_cli_add_path(json_t *body, const char *key, const char *path, GError **error)
-{
-    char *absolute = realpath(path, NULL);
-    gboolean ok = FALSE;
-
-    if (absolute == NULL)
-        vf_error_set_errno(error, VF_ERROR_INPUT, errno, "%s", path);
-    else if (json_object_set_new(body, key, json_string(absolute)) != 0)
-        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
-                    "%s: the path is not UTF-8" VF_REMEDY "give the file another name", absolute);
-    else
-        ok = TRUE;
-    free(absolute);
-    return ok;
 }
 
 static const VfCommand *find_command(const char *name)

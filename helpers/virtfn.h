@@ -46,8 +46,6 @@ extern const VfCommand vf_command_attach;
 extern const VfCommand vf_command_detach;
 extern const VfCommand vf_command_remap;
 
-VfClient *vf_cli_connect(const VfCli *cli);
-
 // Standard error, as "virtfn: OBJECT: CAUSE" and the remedy: below it on a terminal, after it in
 // one line otherwise.
 void vf_cli_report(const GError *error);
@@ -60,6 +58,15 @@ const char *vf_cli_plain(const VfCli *cli);
 
 // The mark before a step that is done, on a terminal.
 void vf_cli_tick(const VfCli *cli);
+
+// helpers/ask.c: requests that one answer ends.
+VfClient *vf_cli_connect(const VfCli *cli);
+
+// As vf_client_ask(). With --json the answer has been printed, and is not to be shown otherwise.
+json_t *vf_cli_ask(const VfCli *cli, VfClientRequest request, const json_t *body, GError **error);
+
+// Names in the path are escaped by the caller.
+gboolean vf_cli_delete(const VfCli *cli, const char *path, GError **error);
 
 // Adds a file's absolute path to a request: the daemon has another working directory.
 gboolean vf_cli_add_path(json_t *body, const char *key, const char *path, GError **error);
@@ -90,14 +97,15 @@ typedef struct {
     void (*add_row)(gpointer table, const json_t *object);
 } VfColumns;
 
-// NULL for an unknown name. The names are listed in vf_columns.
+// NULL for an unknown name.
 const VfColumns *vf_columns_find(const char *name);
-extern const VfColumns vf_columns[];
-extern const guint vf_n_columns;
 
 // All objects of a JSON array, as table.h formats it. Caller frees.
 char *vf_columns_format(const VfColumns *columns, const json_t *objects, gboolean terminal,
                         const char *indent);
+
+// helpers/ask.c: all objects that the API has under the columns' name, as `virtfn list` shows them.
+gboolean vf_cli_list(const VfCli *cli, const VfColumns *columns, GError **error);
 
 // Member as text: "-" when it is null, absent or no string.
 const char *vf_cell_text(const json_t *object, const char *key);

@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -333,16 +334,30 @@ char *vf_client_send(VfClient *client, const VfClientRequest *request, gsize *le
     return text;
 }
 
-json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **error)
+// The text is the caller's, to be freed after the request.
+static char *set_json(VfClientRequest *request, const json_t *body)
 {
-    VfClientRequest request = {.method = "GET", .path = path, .expect = "application/json"};
+    char *text = json_dumps(body, JSON_COMPACT);
+
+    request->type = "application/json";
+    request->body = text;
+    request->length = strlen(text);
+    return text;
+}
+
+json_t *vf_client_ask(VfClient *client, VfClientRequest request, const json_t *body, char **text,
+                      GError **error)
+{
+    char *sent = body != NULL ? set_json(&request, body) : NULL;
     json_error_t cause;
     gsize length;
-    g_autofree char *body = vf_client_send(client, &request, &length, error);
 
-    if (body == NULL)
+    request.expect = "application/json";
+    g_autofree char *received = vf_client_send(client, &request, &length, error);
+    free(sent);
+    if (received == NULL)
         return NULL;
-    json_t *answer = json_loadb(body, length, JSON_REJECT_DUPLICATES, &cause);
+    json_t *answer = json_loadb(received, length, JSON_REJECT_DUPLICATES, &cause);
     if (!json_is_object(answer)) {
         json_decref(answer);
         g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL,
@@ -351,21 +366,23 @@ json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **
         return NULL;
     }
     if (text != NULL)
-        *text = g_steal_pointer(&body);
+        *text = g_steal_pointer(&received);
     return answer;
+}
+
+json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **error)
+{
+    VfClientRequest request = {.method = "GET", .path = path};
+
+    return vf_client_ask(client, request, NULL, text, error);
 }
 
 gboolean vf_client_stream(VfClient *client, const char *path, json_t *body, VfClientEvent event,
                           gpointer data, GError **error)
 {
     Exchange exchange = {.client = client, .event = event, .data = data};
-    char *text = json_dumps(body, JSON_COMPACT);
-    VfClientRequest request = {.method = "POST",
-                               .path = path,
-                               .type = "application/json",
-                               .body = text,
-                               .length = strlen(text),
-                               .expect = "application/x-ndjson"};
+    VfClientRequest request = {.method = "POST", .path = path, .expect = "application/x-ndjson"};
+    char *text = set_json(&request, body);
     gboolean ok = exchange_run(&exchange, &request, error);
 
     if (ok && exchange.answer->len > 0) {

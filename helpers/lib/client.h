@@ -24,9 +24,9 @@ void vf_client_free(VfClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfClient, vf_client_free)
 
 typedef struct {
-    const char *method; // "GET", "POST", "DELETE"
+    const char *method; // "GET", "POST", "PUT", "DELETE"
     const char *path;   // "/v1/pools/uplink": names in it are escaped by the caller
-    const char *type;   // of the body, "application/json"; NULL = no body
+    const char *type;   // of the body, "application/xml"; NULL = no body
     const char *body;
     gsize length;
     const char *expect; // content type of a good answer
@@ -40,7 +40,13 @@ typedef struct {
 char *vf_client_send(VfClient *client, const VfClientRequest *request, gsize *length,
                      GError **error);
 
-// GET of a JSON object; *text (may be NULL) is the answer byte for byte, caller frees both.
+// A request that a JSON object answers, with a JSON body (borrowed) unless that is NULL: fills in
+// the request's type, body, length and expect. *text (may be NULL) is the answer byte for byte,
+// caller frees both.
+json_t *vf_client_ask(VfClient *client, VfClientRequest request, const json_t *body, char **text,
+                      GError **error);
+
+// The same, for a GET.
 json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **error);
 
 // Takes one line of a stream as text (no newline) and as JSON object, both borrowed. FALSE with

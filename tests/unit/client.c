@@ -204,6 +204,26 @@ static void test_no_content(Fixture *fixture, gconstpointer data)
     g_assert_true(g_str_has_prefix(fixture->request->str, "DELETE /v1/leases/x/net0 HTTP/1.1\r\n"));
 }
 
+// A body makes the request one of JSON; the answer comes parsed and as it was sent.
+static void test_ask(Fixture *fixture, gconstpointer data)
+{
+    VfClientRequest request = {.method = "PUT", .path = "/v1/x"};
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = NULL;
+    json_t *body = json_pack("{s:i}", "seconds", 60);
+
+    start(fixture, OK_JSON "\r\n{ \"a\": 1 }\n");
+    json_t *answer = vf_client_ask(fixture->client, request, body, &text, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(json_integer_value(json_object_get(answer, "a")), ==, 1);
+    g_assert_cmpstr(text, ==, "{ \"a\": 1 }\n");
+    g_assert_true(g_str_has_prefix(fixture->request->str, "PUT /v1/x HTTP/1.1\r\n"));
+    g_assert_nonnull(strstr(fixture->request->str, "\r\nContent-Type: application/json\r\n"));
+    g_assert_nonnull(strstr(fixture->request->str, "\r\nContent-Length: 14\r\n"));
+    json_decref(answer);
+    json_decref(body);
+}
+
 // Keeps lines; refuses one that is {"stop":…}.
 static gboolean on_event(const char *line, json_t *event, gpointer data, GError **error)
 {
@@ -333,6 +353,7 @@ int main(int argc, char **argv)
     add("/client/not-json", NULL, test_not_json);
     add("/client/too-large", NULL, test_too_large);
     add("/client/no-content", NULL, test_no_content);
+    add("/client/ask", NULL, test_ask);
     add("/client/stream", NULL, test_stream);
     add("/client/stream-cut", NULL, test_stream_cut);
     add("/client/stream-bad-line", NULL, test_stream_bad_line);
