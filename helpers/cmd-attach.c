@@ -4,11 +4,9 @@
 // when a request is written down, with what it has decided; whoever wants to know how far it is
 // asks virtfn status. A device that is not named is the domain's only one that fits.
 
-#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
-#include "table.h"
 #include "virtfn.h"
 
 static int priority = -1, sharing;
@@ -39,8 +37,7 @@ static void print_attachment(const json_t *row)
         g_string_append_printf(line, "%s, %d ahead", answer, (int)json_integer_value(ahead));
     else
         g_string_append(line, answer);
-    g_autofree char *clean = vf_text_clean(line->str);
-    printf("%s\n", clean);
+    vf_cli_say("%s", line->str);
 }
 
 static gboolean run_attach(const VfCli *cli, char **args, GError **error)
@@ -138,10 +135,8 @@ static gboolean run_detach(const VfCli *cli, char **args, GError **error)
         return FALSE;
     if (!cli->json) {
         g_autofree char *name = g_uri_unescape_string(strrchr(path, '/') + 1, NULL);
-        g_autofree char *line = g_strdup_printf("%s/%s: detached", args[0], name);
-        g_autofree char *clean = vf_text_clean(line);
 
-        printf("%s\n", clean);
+        vf_cli_say("%s/%s: detached", args[0], name);
     }
     return TRUE;
 }

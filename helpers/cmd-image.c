@@ -3,11 +3,9 @@
 // virtfn image: adds, lists and removes images, the files that put an accelerator into a kind of
 // region. virtfnd reads the file itself, so it has to be on this host.
 
-#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
-#include "table.h"
 #include "virtfn.h"
 
 // Copying and checking the largest image takes some seconds, its verification by a program 30.
@@ -51,13 +49,8 @@ static gboolean run_add(const VfCli *cli, char **args, GError **error)
     json_t *image = body != NULL ? vf_cli_ask(cli, request, body, error) : NULL;
 
     json_decref(body);
-    if (image != NULL && !cli->json) {
-        g_autofree char *line =
-            g_strdup_printf("image %s: added, SHA-256 %s", args[0], vf_cell_text(image, "sha256"));
-        g_autofree char *clean = vf_text_clean(line);
-
-        printf("%s\n", clean);
-    }
+    if (image != NULL && !cli->json)
+        vf_cli_say("image %s: added, SHA-256 %s", args[0], vf_cell_text(image, "sha256"));
     json_decref(image);
     return image != NULL;
 }
@@ -71,12 +64,8 @@ static gboolean run_remove(const VfCli *cli, char **args, GError **error)
         return bad_call(error, "the name is empty");
     if (!vf_cli_delete(cli, path, error))
         return FALSE;
-    if (!cli->json) {
-        g_autofree char *line = g_strdup_printf("image %s: removed", args[0]);
-        g_autofree char *clean = vf_text_clean(line);
-
-        printf("%s\n", clean);
-    }
+    if (!cli->json)
+        vf_cli_say("image %s: removed", args[0]);
     return TRUE;
 }
 

@@ -3,11 +3,9 @@
 // virtfn init: makes the functions of the pools and shows each step when it is done, with a tick on
 // a terminal. What failed goes to standard error, the rest goes on.
 
-#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
-#include "table.h"
 #include "virtfn.h"
 
 static char *bitstream;
@@ -16,14 +14,11 @@ static char *bitstream;
 static void print_step(const VfCli *cli, const json_t *event)
 {
     const char *pf = json_string_value(json_object_get(event, "pf"));
-    g_autofree char *line =
-        g_strdup_printf("%s%s%s: %s", vf_cell_text(event, "pool"), pf != NULL ? " " : "",
-                        pf != NULL ? pf : "", vf_cell_text(event, "text"));
-    g_autofree char *clean = vf_text_clean(line);
 
     if (cli->terminal)
         vf_cli_tick(cli);
-    printf("%s\n", clean);
+    vf_cli_say("%s%s%s: %s", vf_cell_text(event, "pool"), pf != NULL ? " " : "",
+               pf != NULL ? pf : "", vf_cell_text(event, "text"));
 }
 
 static void show(const VfCli *cli, const json_t *event, gpointer data)

@@ -3,11 +3,7 @@
 // virtfn pause and virtfn resume: take the functions away from a guest that keeps its devices, and
 // give them back. Say what was done, a device a line.
 
-#include <stdio.h>
-#include <string.h>
-
 #include "error.h"
-#include "table.h"
 #include "virtfn.h"
 
 static char *reason;
@@ -42,13 +38,9 @@ static void print_leases(const json_t *answer, const char *what)
     json_array_foreach(json_object_get(answer, "leases"), i, lease)
     {
         g_autofree char *function = vf_cell_function(lease);
-        g_autofree char *line =
-            g_strdup_printf("%s/%s: %s (%s)",
-                            vf_cell_text(json_object_get(lease, "domain"), "name"),
-                            vf_cell_text(lease, "device"), what, function != NULL ? function : "-");
-        g_autofree char *clean = vf_text_clean(line);
 
-        printf("%s\n", clean);
+        vf_cli_say("%s/%s: %s (%s)", vf_cell_text(json_object_get(lease, "domain"), "name"),
+                   vf_cell_text(lease, "device"), what, function != NULL ? function : "-");
     }
 }
 

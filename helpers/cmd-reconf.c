@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "table.h"
 #include "virtfn.h"
 
 #define NOT_GIVEN G_MININT
@@ -27,14 +26,6 @@ typedef struct {
 static json_int_t number(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
-}
-
-// Everything that came from elsewhere is shown without control characters.
-static void say(const char *text)
-{
-    g_autofree char *clean = vf_text_clean(text);
-
-    printf("%s\n", clean);
 }
 
 // "a before -> after" of each thing that changes, "" when nothing does. Caller frees.
@@ -57,53 +48,41 @@ static char *list_changes(const json_t *changes, const char *name)
 static void print_outlook(const json_t *event)
 {
     const char *pf = vf_cell_text(event, "pf");
-    g_autofree char *line = NULL;
 
     if (json_is_false(json_object_get(event, "needed")))
-        line = g_strdup_printf("%s: nothing to change, nobody is paused", pf);
+        vf_cli_say("%s: nothing to change, nobody is paused", pf);
+    else if (json_array_size(json_object_get(event, "owners")) == 0)
+        return;
     else if (json_is_integer(json_object_get(event, "last_outage_us")))
-        line = g_strdup_printf(
-            "%s: guests will be without their functions for about %" JSON_INTEGER_FORMAT
-            " ms, as last time",
-            pf, number(event, "last_outage_us") / 1000);
+        vf_cli_say("%s: guests will be without their functions for about %" JSON_INTEGER_FORMAT
+                   " ms, as last time",
+                   pf, number(event, "last_outage_us") / 1000);
     else
-        line =
-            g_strdup_printf("%s: how long guests will be without their functions is not known yet",
-                            pf);
-    if (json_is_false(json_object_get(event, "needed")) ||
-        json_array_size(json_object_get(event, "owners")) > 0)
-        say(line);
+        vf_cli_say("%s: how long guests will be without their functions is not known yet", pf);
 }
 
 static void print_plan(const json_t *event)
 {
     const json_t *owners = json_object_get(event, "owners");
-    g_autofree char *head =
-        g_strdup_printf("%s: %" JSON_INTEGER_FORMAT " VFs, %" JSON_INTEGER_FORMAT
-                        " now; %zu functions in use",
-                        vf_cell_text(event, "pf"), number(event, "to"), number(event, "from"),
-                        json_array_size(owners));
     g_autofree char *profiles = list_changes(json_object_get(event, "profiles"), "pool");
 
-    say(head);
-    if (*profiles != '\0') {
-        g_autofree char *line = g_strconcat("  profile of pool ", profiles, NULL);
-
-        say(line);
-    }
+    vf_cli_say("%s: %" JSON_INTEGER_FORMAT " VFs, %" JSON_INTEGER_FORMAT
+               " now; %zu functions in use",
+               vf_cell_text(event, "pf"), number(event, "to"), number(event, "from"),
+               json_array_size(owners));
+    if (*profiles != '\0')
+        vf_cli_say("  profile of pool %s", profiles);
     for (gsize i = 0; i < json_array_size(owners); i++) {
         const json_t *owner = json_array_get(owners, i);
         g_autofree char *changes = list_changes(json_object_get(owner, "changes"), "setting");
-        g_autofree char *line =
-            g_strdup_printf("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s%s%s%s", number(owner, "index"),
-                            vf_cell_text(owner, "address"),
-                            vf_cell_text(json_object_get(owner, "domain"), "name"),
-                            vf_cell_text(owner, "device"), *changes != '\0' ? ": " : "", changes,
-                            json_is_true(json_object_get(owner, "stays_paused"))
-                                ? ", paused by an operator and stays so"
-                                : "");
 
-        say(line);
+        vf_cli_say("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s%s%s%s", number(owner, "index"),
+                   vf_cell_text(owner, "address"),
+                   vf_cell_text(json_object_get(owner, "domain"), "name"),
+                   vf_cell_text(owner, "device"), *changes != '\0' ? ": " : "", changes,
+                   json_is_true(json_object_get(owner, "stays_paused"))
+                       ? ", paused by an operator and stays so"
+                       : "");
     }
     print_outlook(event);
 }
@@ -112,20 +91,20 @@ static void print_step(const VfCli *cli, const json_t *event)
 {
     const char *what = vf_cell_text(event, "what");
     const char *owner = json_string_value(json_object_get(event, "owner"));
-    g_autofree char *line = NULL;
+    gboolean done = strcmp(what, "end") == 0;
 
     if (strcmp(what, "begin") == 0)
         return;
-    if (owner != NULL && strcmp(what, "detach") == 0)
-        line = g_strdup_printf("  %s: cannot pause, is detached and attached again", owner);
-    else if (owner != NULL)
-        line = g_strdup_printf("  %s: %s", owner, what);
-    else
-        line = g_strdup_printf("%s: %s%s", vf_cell_text(event, "pf"), vf_cell_text(event, "step"),
-                               strcmp(what, "end") == 0 ? "" : " failed, going back");
-    if (cli->terminal && owner == NULL && strcmp(what, "end") == 0)
-        vf_cli_tick(cli);
-    say(line);
+    if (owner != NULL && strcmp(what, "detach") == 0) {
+        vf_cli_say("  %s: cannot pause, is detached and attached again", owner);
+    } else if (owner != NULL) {
+        vf_cli_say("  %s: %s", owner, what);
+    } else {
+        if (cli->terminal && done)
+            vf_cli_tick(cli);
+        vf_cli_say("%s: %s%s", vf_cell_text(event, "pf"), vf_cell_text(event, "step"),
+                   done ? "" : " failed, going back");
+    }
 }
 
 static void print_times(const json_t *event)
@@ -143,7 +122,7 @@ static void print_times(const json_t *event)
     }
     g_string_truncate(line, line->len - 2);
     g_string_append_c(line, ')');
-    say(line->str);
+    vf_cli_say("%s", line->str);
 }
 
 static void show(const VfCli *cli, const json_t *event, gpointer data)

@@ -6,11 +6,9 @@
 // nothing to say to: where no reconf is open, nobody serves the socket and nobody is about to.
 
 #include <stdio.h>
-#include <string.h>
 
 #include "error.h"
 #include "reconf.h"
-#include "table.h"
 #include "virtfn.h"
 
 #define AGAIN_US (100 * 1000)
@@ -35,9 +33,8 @@ static void tell(Settle *settle, const char *text)
         return;
     g_free(settle->told);
     settle->told = g_strdup(text);
-    g_autofree char *clean = vf_text_clean(text);
     if (!settle->cli->json)
-        printf("waiting: %s\n", clean);
+        vf_cli_say("waiting: %s", text);
     fflush(stdout);
 }
 

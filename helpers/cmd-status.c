@@ -26,8 +26,7 @@ static void print_trouble(const VfCli *cli, VfColor color, const char *indent, c
 
     if (remedy != NULL)
         *remedy = '\0';
-    g_autofree char *lines = vf_text_wrap(first, deeper, cause);
-    printf("%s%s%s", vf_cli_color(cli, color), lines, vf_cli_plain(cli));
+    vf_cli_say_wrapped(cli, color, first, deeper, cause);
     if (remedy == NULL)
         return;
     g_autofree char *help_first = g_strconcat(deeper, "remedy: ", NULL);
@@ -103,24 +102,15 @@ static void print_pf(const VfCli *cli, const json_t *pool, const json_t *pf)
     const char *configured = json_string_value(json_object_get(pool, "profile"));
     const char *chosen =
         json_string_value(json_object_get(json_object_get(pool, "chosen"), address));
-    g_autofree char *line =
-        g_strdup_printf("  %s%s%s, %s%s, %d of %d functions", address, netdev != NULL ? " " : "",
-                        netdev != NULL ? netdev : "", driver != NULL ? "driver " : "no driver",
-                        driver != NULL ? driver : "", (int)number(pf, "vfs"),
-                        (int)number(pf, "total"));
-    g_autofree char *clean = vf_text_clean(line);
     const json_t *function, *first = NULL, *last = NULL;
     size_t i;
 
-    printf("%s\n", clean);
-    if (chosen != NULL) {
-        g_autofree char *text =
-            g_strdup_printf("    profile %s, as `virtfn reconf` was told; the configuration has %s",
-                            chosen, configured != NULL ? configured : "none");
-        g_autofree char *shown = vf_text_clean(text);
-
-        printf("%s\n", shown);
-    }
+    vf_cli_say("  %s%s%s, %s%s, %d of %d functions", address, netdev != NULL ? " " : "",
+               netdev != NULL ? netdev : "", driver != NULL ? "driver " : "no driver",
+               driver != NULL ? driver : "", (int)number(pf, "vfs"), (int)number(pf, "total"));
+    if (chosen != NULL)
+        vf_cli_say("    profile %s, as `virtfn reconf` was told; the configuration has %s", chosen,
+                   configured != NULL ? configured : "none");
     if (problem != NULL)
         print_trouble(cli, VF_RED, "    ", "", problem);
     json_array_foreach(functions, i, function)
@@ -164,8 +154,7 @@ static void print_outdated(const VfCli *cli, const json_t *pool, const char *nam
                         "give them the present ones: virtfn reconf %s%s%s%s",
                         count, profile != NULL ? "--profile " : "", profile != NULL ? profile : "",
                         profile != NULL ? " " : "", name);
-    g_autofree char *clean = vf_text_clean(text);
-    print_trouble(cli, VF_YELLOW, "  ", "", clean);
+    print_trouble(cli, VF_YELLOW, "  ", "", text);
 }
 
 static void print_pool(const VfCli *cli, const json_t *pool)
@@ -266,15 +255,13 @@ static void print_head(const VfCli *cli, const json_t *status)
 {
     const json_t *libvirt = json_object_get(status, "libvirt");
     gboolean connected = json_is_true(json_object_get(libvirt, "connected"));
-    g_autofree char *head = g_strdup_printf("virtfnd %s, since %s", vf_cell_text(status, "version"),
-                                            vf_cell_text(status, "since"));
-    g_autofree char *clean = vf_text_clean(head);
     g_autofree char *link =
         g_strdup_printf("libvirt %s: %s%s%s", vf_cell_text(libvirt, "uri"),
                         connected ? "connected" : "not connected", connected ? "" : ": ",
                         connected ? "" : vf_cell_text(libvirt, "error"));
 
-    printf("%s\n", clean);
+    vf_cli_say("virtfnd %s, since %s", vf_cell_text(status, "version"),
+               vf_cell_text(status, "since"));
     print_trouble(cli, connected ? VF_GREEN : VF_YELLOW, "", "", link);
 }
 

@@ -16,6 +16,7 @@ VIRTFN_SOURCES := \
 	helpers/cmd-show.c \
 	helpers/cmd-status.c \
 	helpers/columns.c \
+	helpers/say.c \
 	helpers/status-cards.c \
 	helpers/stream.c \
 	helpers/virtfn.c

@@ -23,13 +23,6 @@ static gboolean is_on(const json_t *attachment, const json_t *card, int region)
                        : json_is_integer(held) && json_integer_value(held) == region);
 }
 
-static void print_clean(const VfCli *cli, VfColor color, const char *text)
-{
-    g_autofree char *clean = vf_text_clean(text);
-
-    printf("%s%s%s\n", vf_cli_color(cli, color), clean, vf_cli_plain(cli));
-}
-
 static void print_attachment(const VfCli *cli, const json_t *row)
 {
     const char *state = vf_cell_text(row, "state");
@@ -54,15 +47,11 @@ static void print_attachment(const VfCli *cli, const json_t *row)
         g_string_append_printf(line, ", %d%% of its share",
                                (int)((json_integer_value(share) + 5) / 10));
     g_string_append_printf(line, ", priority %d", number(row, "priority"));
-    print_clean(cli, VF_BOLD, line->str);
-    g_autofree char *since = g_strdup_printf("              since %s", vf_cell_text(row, "since"));
-    g_autofree char *clean = vf_text_clean(since);
-    printf("%s\n", clean);
-    if (problem != NULL) {
-        g_autofree char *lines = vf_text_wrap("              ", "                ", problem);
-
-        printf("%s%s%s", vf_cli_color(cli, VF_RED), lines, vf_cli_plain(cli));
-    }
+    g_autofree char *clean = vf_text_clean(line->str);
+    printf("%s%s%s\n", vf_cli_color(cli, VF_BOLD), clean, vf_cli_plain(cli));
+    vf_cli_say("              since %s", vf_cell_text(row, "since"));
+    if (problem != NULL)
+        vf_cli_say_wrapped(cli, VF_RED, "              ", "                ", problem);
 }
 
 static void print_region(const VfCli *cli, const json_t *card, const json_t *region,
@@ -86,8 +75,7 @@ static void print_region(const VfCli *cli, const json_t *card, const json_t *reg
     if (json_is_integer(fairness))
         g_string_append_printf(line, ", fairness %.2f",
                                (double)json_integer_value(fairness) / 1000);
-    g_autofree char *clean = vf_text_clean(line->str);
-    printf("%s\n", clean);
+    vf_cli_say("%s", line->str);
     json_array_foreach(attachments, i, row)
     {
         if (is_on(row, card, number(region, "region")))
@@ -106,14 +94,10 @@ static void print_card(const VfCli *cli, const json_t *card, const json_t *attac
                                             json_array_size(json_object_get(card, "regions")),
                                             number(card, "functions"));
 
-    g_autofree char *head = vf_text_wrap("", "  ", line);
-
-    printf("\n%s%s%s", vf_cli_color(cli, VF_BOLD), head, vf_cli_plain(cli));
-    if (problem != NULL) {
-        g_autofree char *lines = vf_text_wrap("  ", "    ", problem);
-
-        printf("%s%s%s", vf_cli_color(cli, VF_RED), lines, vf_cli_plain(cli));
-    }
+    printf("\n");
+    vf_cli_say_wrapped(cli, VF_BOLD, "", "  ", line);
+    if (problem != NULL)
+        vf_cli_say_wrapped(cli, VF_RED, "  ", "    ", problem);
     json_array_foreach(json_object_get(card, "regions"), i, region)
         print_region(cli, card, region, attachments);
     json_array_foreach(attachments, i, row)

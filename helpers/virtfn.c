@@ -7,14 +7,12 @@
 #include "virtfn.h"
 
 #include <errno.h>
-#include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "error.h"
-#include "table.h"
 
 static const VfCommand *const commands[] = {
     &vf_command_init,   &vf_command_reconf, &vf_command_status, &vf_command_list,
@@ -36,38 +34,6 @@ static const GOptionEntry common_options[] = {
     {"version", 'V', 0, G_OPTION_ARG_NONE, &given.version, "Print the version and exit", NULL},
     G_OPTION_ENTRY_NULL,
 };
-
-void vf_cli_report(const GError *error)
-{
-    g_autofree char *text = vf_text_clean(error->message);
-    char *remedy = strstr(text, VF_REMEDY);
-
-    if (remedy != NULL && isatty(STDERR_FILENO)) {
-        *remedy = '\0';
-        fprintf(stderr, "virtfn: %s\n  remedy: %s\n", text, remedy + strlen(VF_REMEDY));
-    } else {
-        fprintf(stderr, "virtfn: %s\n", text);
-    }
-}
-
-const char *vf_cli_color(const VfCli *cli, VfColor color)
-{
-    static const char *const codes[] = {"\033[31m", "\033[33m", "\033[32m", "\033[1m"};
-
-    return cli->color ? codes[color] : "";
-}
-
-const char *vf_cli_plain(const VfCli *cli)
-{
-    return cli->color ? "\033[0m" : "";
-}
-
-void vf_cli_tick(const VfCli *cli)
-{
-    const char *tick = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? "✓" : "+";
-
-    printf("%s%s%s ", vf_cli_color(cli, VF_GREEN), tick, vf_cli_plain(cli));
-}
 
 static const VfCommand *find_command(const char *name)
 {

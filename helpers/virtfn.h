@@ -50,11 +50,19 @@ extern const VfCommand vf_command_remap;
 // one line otherwise.
 void vf_cli_report(const GError *error);
 
+// helpers/say.c: one line on standard output, shown without control characters.
+G_GNUC_PRINTF(1, 2)
+void vf_cli_say(const char *format, ...);
+
 typedef enum { VF_RED, VF_YELLOW, VF_GREEN, VF_BOLD } VfColor;
 
 // Text that starts and ends a colour; "" when there is to be none.
 const char *vf_cli_color(const VfCli *cli, VfColor color);
 const char *vf_cli_plain(const VfCli *cli);
+
+// Text as vf_text_wrap() breaks it, in one colour.
+void vf_cli_say_wrapped(const VfCli *cli, VfColor color, const char *first, const char *rest,
+                        const char *text);
 
 // The mark before a step that is done, on a terminal.
 void vf_cli_tick(const VfCli *cli);
