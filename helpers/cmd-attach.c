@@ -25,11 +25,10 @@ static void print_attachment(const json_t *row)
 {
     const json_t *region = json_object_get(row, "region"), *ahead = json_object_get(row, "ahead");
     const char *answer = vf_cell_text(row, "answer");
+    g_autofree char *name = vf_cell_device(row);
     g_autoptr(GString) line = g_string_new(NULL);
 
-    g_string_append_printf(line,
-                           "%s/%s: %s: ", vf_cell_text(json_object_get(row, "domain"), "name"),
-                           vf_cell_text(row, "device"), vf_cell_text(row, "accelerator"));
+    g_string_append_printf(line, "%s: %s: ", name, vf_cell_text(row, "accelerator"));
     if (json_is_integer(region))
         g_string_append_printf(line, "%s, region %d of %s", answer, (int)json_integer_value(region),
                                vf_cell_text(row, "pf"));

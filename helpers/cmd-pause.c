@@ -38,9 +38,9 @@ static void print_leases(const json_t *answer, const char *what)
     json_array_foreach(json_object_get(answer, "leases"), i, lease)
     {
         g_autofree char *function = vf_cell_function(lease);
+        g_autofree char *device = vf_cell_device(lease);
 
-        vf_cli_say("%s/%s: %s (%s)", vf_cell_text(json_object_get(lease, "domain"), "name"),
-                   vf_cell_text(lease, "device"), what, function != NULL ? function : "-");
+        vf_cli_say("%s: %s (%s)", device, what, function != NULL ? function : "-");
     }
 }
 

@@ -75,11 +75,10 @@ static void print_plan(const json_t *event)
     for (gsize i = 0; i < json_array_size(owners); i++) {
         const json_t *owner = json_array_get(owners, i);
         g_autofree char *changes = list_changes(json_object_get(owner, "changes"), "setting");
+        g_autofree char *device = vf_cell_device(owner);
 
-        vf_cli_say("  VF %" JSON_INTEGER_FORMAT " %s  %s/%s%s%s%s", number(owner, "index"),
-                   vf_cell_text(owner, "address"),
-                   vf_cell_text(json_object_get(owner, "domain"), "name"),
-                   vf_cell_text(owner, "device"), *changes != '\0' ? ": " : "", changes,
+        vf_cli_say("  VF %" JSON_INTEGER_FORMAT " %s  %s%s%s%s", number(owner, "index"),
+                   vf_cell_text(owner, "address"), device, *changes != '\0' ? ": " : "", changes,
                    json_is_true(json_object_get(owner, "stays_paused"))
                        ? ", paused by an operator and stays so"
                        : "");

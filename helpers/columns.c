@@ -36,14 +36,17 @@ char *vf_cell_function(const json_t *object)
     return g_strdup_printf("%s#%" G_GINT64_FORMAT, pf, (gint64)json_integer_value(index));
 }
 
+char *vf_cell_device(const json_t *object)
+{
+    return g_strdup_printf("%s/%s", vf_cell_text(json_object_get(object, "domain"), "name"),
+                           vf_cell_text(object, "device"));
+}
+
 char *vf_cell_holder(const json_t *function)
 {
     const json_t *lease = json_object_get(function, "lease");
 
-    if (!json_is_object(lease))
-        return NULL;
-    return g_strdup_printf("%s/%s", vf_cell_text(json_object_get(lease, "domain"), "name"),
-                           vf_cell_text(lease, "device"));
+    return json_is_object(lease) ? vf_cell_device(lease) : NULL;
 }
 
 char *vf_cell_pause(const json_t *lease)

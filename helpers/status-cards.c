@@ -29,9 +29,7 @@ static void print_attachment(const VfCli *cli, const json_t *row)
     const char *problem = json_string_value(json_object_get(row, "problem"));
     const json_t *ahead = json_object_get(row, "ahead"), *share = json_object_get(row, "share");
     gboolean held = json_is_integer(json_object_get(row, "region"));
-    g_autofree char *holder =
-        g_strdup_printf("%s/%s", vf_cell_text(json_object_get(row, "domain"), "name"),
-                        vf_cell_text(row, "device"));
+    g_autofree char *holder = vf_cell_device(row);
     g_autoptr(GString) line = g_string_new(NULL);
 
     g_string_append_printf(line, "    #%-8d %s%s%s, %s", number(row, "index"), holder,

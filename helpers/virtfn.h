@@ -118,6 +118,9 @@ gboolean vf_cli_list(const VfCli *cli, const VfColumns *columns, GError **error)
 // Member as text: "-" when it is null, absent or no string.
 const char *vf_cell_text(const json_t *object, const char *key);
 
+// "web/net0": the domain and the device of a lease, an attachment or an owner. Caller frees.
+char *vf_cell_device(const json_t *object);
+
 // "0000:01:00.0#3" and "web/net0"; NULL when the object has no function or no lease.
 // Caller frees.
 char *vf_cell_function(const json_t *object);
