@@ -131,16 +131,12 @@ static void flash_run(gpointer data)
     Flash *flash = data;
     char address[VF_PCIADDR_BUFSIZE];
 
-    vf_pciaddr_format(&flash->pf, address);
-    if (flash->program == NULL) {
-        g_set_error(&flash->error, VF_ERROR, VF_ERROR_CONFIG,
-                    "pool '%s': it has no bitstream-program" VF_REMEDY
-                    "name the program that flashes this card in the pool's file",
-                    flash->pool);
-    } else if (flash->has_owner) {
+    if (!vf_program_can_flash(flash->program, flash->pool, &flash->error))
+        return;
+    if (flash->has_owner) {
         g_set_error(&flash->error, VF_ERROR, VF_ERROR_BUSY,
                     "%s: guests use its functions" VF_REMEDY "stop them before flashing the card",
-                    address);
+                    vf_pciaddr_format(&flash->pf, address));
     } else if (vf_sriov_set_count(flash->root, &flash->pf, 0, flash->helper, &flash->error)) {
         vf_program_flash(flash->program, flash->pool, &flash->pf, flash->bitstream, &flash->error);
     }

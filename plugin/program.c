@@ -376,6 +376,17 @@ gboolean vf_program_event(const VfTarget *target, const VfSettings *settings, co
     return vf_program_run(&program, &not_mine, error);
 }
 
+gboolean vf_program_can_flash(const char *program, const char *pool, GError **error)
+{
+    if (program != NULL)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
+                "pool '%s': it has no bitstream-program" VF_REMEDY
+                "name the program that flashes this card in the pool's file",
+                pool);
+    return FALSE;
+}
+
 gboolean vf_program_flash(const char *program, const char *pool, const VfPciAddr *pf,
                           const char *bitstream, GError **error)
 {

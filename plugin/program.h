@@ -43,6 +43,9 @@ char *vf_program_json(const VfTarget *target, const VfSettings *settings);
 gboolean vf_program_event(const VfTarget *target, const VfSettings *settings, const char *event,
                           GError **error);
 
+// VF_ERROR_CONFIG when a pool names no program that could flash its cards. Runs nothing.
+gboolean vf_program_can_flash(const char *program, const char *pool, GError **error);
+
 // Loads `bitstream` into a card that has no VFs: the bitstream-program of a pool, run as PROGRAM
 // flash PF FILE. Errors as vf_program_run(), with the pool's name; VF_ERROR_CONFIG also when the
 // program says that the card is not its business.

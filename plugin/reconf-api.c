@@ -15,6 +15,7 @@
 #include "domains.h"
 #include "error.h"
 #include "jsontext.h"
+#include "program.h"
 #include "reconf-jobs.h"
 #include "replug.h"
 #include "routes.h"
@@ -261,13 +262,9 @@ static gboolean check(const Order *order, guint count, GError **error)
                     pf->pci.cap.total_vfs);
         return FALSE;
     }
-    if (order->bitstream != NULL && pool->config->bitstream_program == NULL) {
-        g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
-                    "pool '%s': it has no bitstream-program" VF_REMEDY
-                    "name the program that flashes this card in the pool's file",
-                    pool->config->name);
+    if (order->bitstream != NULL &&
+        !vf_program_can_flash(pool->config->bitstream_program, pool->config->name, error))
         return FALSE;
-    }
     return check_profile(order, error) && check_leases(order, count, error);
 }
 
