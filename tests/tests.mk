@@ -81,6 +81,9 @@ $(B)/tests/card-dfl: LDHARDENING += -Wl,--wrap=ioctl
 $(B)/tests/card-test: $(O)/tests/lib/card-model.o
 $(B)/tests/card-test: LDHARDENING += -Wl,--wrap=mmap
 
+# Who has functions while a card is reconfigured.
+$(B)/tests/reconf $(B)/tests/reconf-crash: $(O)/tests/lib/owners.o
+
 # Guests in a process of their own.
 $(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/crew.o
 $(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/forked.o

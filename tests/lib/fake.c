@@ -104,6 +104,14 @@ void fake_host_free(char *root)
     g_free(root);
 }
 
+VfPciAddr fake_igb_vf(const VfPciAddr *pf, guint index)
+{
+    VfPciAddr address;
+
+    g_assert_true(vf_pciaddr_vf(pf, 128, 2, index, &address));
+    return address;
+}
+
 char *fake_helper(void)
 {
     g_autofree char *directory = own_directory();

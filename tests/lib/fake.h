@@ -7,6 +7,8 @@
 
 #include <glib.h>
 
+#include "pciaddr.h"
+
 // Starts this program again with the fake kernel preloaded, unless it is. Before g_test_init().
 void fake_kernel_start(char **argv);
 
@@ -14,6 +16,9 @@ void fake_kernel_start(char **argv);
 // fake kernel of this process. Returns the root.
 char *fake_host(const char *card, ...) G_GNUC_NULL_TERMINATED;
 void fake_host_free(char *root);
+
+// Where a function is of an igb that fakehost made at `pf`.
+VfPciAddr fake_igb_vf(const VfPciAddr *pf, guint index);
 
 // Path of virtfn-numvfs. Caller frees.
 char *fake_helper(void);

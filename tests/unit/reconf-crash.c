@@ -19,13 +19,13 @@
 
 #include "../lib/crew.h"
 #include "../lib/fake.h"
+#include "../lib/owners.h"
 #include "error.h"
 #include "reconf.h"
 #include "sriov.h"
 
 #define PF_TEXT "0000:01:00.0"
 #define PF_DIR "/sys/bus/pci/devices/" PF_TEXT "/"
-#define GUESTS 2
 #define OWNERS 3
 #define FROM OWNERS
 #define TO 5
@@ -33,28 +33,10 @@
 
 static const VfPciAddr pf = {0, 1, 0, 0};
 static char *root, *journals, *helper, *card;
-static char *sockets[GUESTS];
+static char *sockets[OWNERS_GUESTS];
 static Crew *crew;
 
 // ---- the host and its guests: guest 0 has functions 0 and 2, guest 1 has function 1
-
-static guint guest_of(guint index)
-{
-    return index % GUESTS;
-}
-
-static VfPciAddr address_of(guint index)
-{
-    VfPciAddr address;
-
-    g_assert_true(vf_pciaddr_vf(&pf, 128, 2, index, &address));
-    return address;
-}
-
-static char *id_of(guint index)
-{
-    return g_strdup_printf("ua-virtfn-net%u", index);
-}
 
 static VfReconf *plan(guint to)
 {
@@ -62,17 +44,7 @@ static VfReconf *plan(guint to)
 
     reconf->program = g_strdup(card);
     reconf->bitstream = g_strdup("/none");
-    for (guint i = 0; i < OWNERS; i++) {
-        g_autofree char *uuid =
-            g_strdup_printf("%08u-0000-4000-8000-000000000000", guest_of(i) + 1);
-        g_autofree char *device = g_strdup_printf("net%u", i);
-        VfReconfOwner *owner = vf_reconf_add(reconf, uuid, device, i);
-
-        owner->domain = g_strdup_printf("web%u", guest_of(i) + 1);
-        owner->pool = g_strdup("uplink");
-        owner->socket = g_strdup(sockets[guest_of(i)]);
-        owner->address = address_of(i);
-    }
+    owners_add(reconf, OWNERS, sockets);
     return reconf;
 }
 
@@ -245,16 +217,16 @@ static void assert_settled(const char *said)
     if (strstr(log, "unfenced") != NULL)
         g_error("a function was removed that was not fenced; %s", said);
     for (guint i = 0; i < OWNERS; i++) {
-        VfPciAddr address = address_of(i);
-        g_autofree char *id = id_of(i), *driver = vf_sriov_driver(root, &address);
-        g_autofree char *state = crew_state(crew, guest_of(i), id);
+        VfPciAddr address = fake_igb_vf(&pf, i);
+        g_autofree char *id = owners_id(i), *driver = vf_sriov_driver(root, &address);
+        g_autofree char *state = crew_state(crew, owners_guest(i), id);
 
         if (strcmp(state, "running") != 0 || g_strcmp0(driver, "vfio-pci") != 0 ||
             vf_sriov_check_unused(root, &address, NULL))
             g_error("function %u is %s, its driver is %s; %s", i, state,
                     driver != NULL ? driver : "none", said);
     }
-    for (guint i = 0; i < GUESTS; i++)
+    for (guint i = 0; i < OWNERS_GUESTS; i++)
         g_assert_cmpuint(crew_named(crew, i), ==, 0);
 }
 
@@ -412,17 +384,17 @@ static void make_host(void)
     // Somebody had it on: it has to be on again.
     g_assert_cmpint(fake_write(root, PF_DIR "sriov_drivers_autoprobe", "1"), ==, 0);
     crew = crew_new(200);
-    for (guint i = 0; i < GUESTS; i++) {
+    for (guint i = 0; i < OWNERS_GUESTS; i++) {
         sockets[i] = g_strdup_printf("%s/guest%u.sock", root, i);
         crew_boot(crew, i, sockets[i]);
     }
     for (guint i = 0; i < OWNERS; i++) {
-        g_autofree char *id = id_of(i);
-        VfPciAddr address = address_of(i);
+        g_autofree char *id = owners_id(i);
+        VfPciAddr address = fake_igb_vf(&pf, i);
 
         vf_sriov_bind(root, &address, "vfio-pci", &error);
         g_assert_no_error(error);
-        g_assert_true(crew_add(crew, guest_of(i), id, root, &address));
+        g_assert_true(crew_add(crew, owners_guest(i), id, root, &address));
     }
 }
 
@@ -447,7 +419,7 @@ int main(int argc, char **argv)
     g_test_add_func("/reconf-crash/list/all-reached", test_all_reached);
     int result = g_test_run();
     crew_free(crew);
-    for (guint i = 0; i < GUESTS; i++)
+    for (guint i = 0; i < OWNERS_GUESTS; i++)
         g_free(sockets[i]);
     g_ptr_array_unref(cases);
     g_free(journals);

@@ -14,15 +14,15 @@
 #include <unistd.h>
 
 #include "../lib/fake.h"
+#include "../lib/owners.h"
 #include "../lib/qmp-peer.h"
 #include "error.h"
 #include "sriov.h"
 
 #define PF_TEXT "0000:01:00.0"
 #define PF_DIR "/sys/bus/pci/devices/" PF_TEXT "/"
-#define GUESTS 2
 #define PER_GUEST 2
-#define OWNERS (GUESTS * PER_GUEST)
+#define OWNERS (OWNERS_GUESTS * PER_GUEST)
 #define CHILD "VIRTFN_RECONF_CHILD"
 
 static const VfPciAddr pf = {0, 1, 0, 0};
@@ -31,31 +31,13 @@ static char *helper;
 // Two guests with two functions each, of four; the owners' functions are not in order of guest.
 typedef struct {
     char *root, *journals, *top;
-    char *sockets[GUESTS];
-    QmpPeer *peers[GUESTS];
+    char *sockets[OWNERS_GUESTS];
+    QmpPeer *peers[OWNERS_GUESTS];
     VfReconf *reconf;
     GPtrArray *told; // "step event owner"
     gint cancelled;
     const char *cancel_at; // an event
 } Fixture;
-
-static guint guest_of(guint index)
-{
-    return index % GUESTS;
-}
-
-static VfPciAddr address_of(guint index)
-{
-    VfPciAddr address;
-
-    g_assert_true(vf_pciaddr_vf(&pf, 128, 2, index, &address));
-    return address;
-}
-
-static char *id_of(guint index)
-{
-    return g_strdup_printf("ua-virtfn-net%u", index);
-}
 
 static int open_group(const char *root, const VfPciAddr *address)
 {
@@ -71,9 +53,9 @@ static void boot_guest(Fixture *f, guint guest)
     g_autoptr(GError) error = NULL;
 
     f->peers[guest] = qmp_peer_new(f->sockets[guest]);
-    for (guint i = guest; i < OWNERS; i += GUESTS) {
-        VfPciAddr address = address_of(i);
-        g_autofree char *id = id_of(i);
+    for (guint i = guest; i < OWNERS; i += OWNERS_GUESTS) {
+        VfPciAddr address = fake_igb_vf(&pf, i);
+        g_autofree char *id = owners_id(i);
         char text[VF_PCIADDR_BUFSIZE];
         g_autofree char *path =
             g_strconcat("/sys/bus/pci/devices/", vf_pciaddr_format(&address, text), NULL);
@@ -89,17 +71,7 @@ static VfReconf *plan(Fixture *f, guint from, guint to)
 {
     VfReconf *reconf = vf_reconf_new(&pf, from, to);
 
-    for (guint i = 0; i < OWNERS; i++) {
-        g_autofree char *uuid =
-            g_strdup_printf("%08u-0000-4000-8000-000000000000", guest_of(i) + 1);
-        g_autofree char *device = g_strdup_printf("net%u", i);
-        VfReconfOwner *owner = vf_reconf_add(reconf, uuid, device, i);
-
-        owner->domain = g_strdup_printf("web%u", guest_of(i) + 1);
-        owner->pool = g_strdup("uplink");
-        owner->socket = g_strdup(f->sockets[guest_of(i)]);
-        owner->address = address_of(i);
-    }
+    owners_add(reconf, OWNERS, f->sockets);
     return reconf;
 }
 
@@ -115,7 +87,7 @@ static void set_up(Fixture *f, gconstpointer data)
     g_assert_no_error(error);
     // Somebody had it on: it has to be on again.
     g_assert_cmpint(fake_write(f->root, PF_DIR "sriov_drivers_autoprobe", "1"), ==, 0);
-    for (guint i = 0; i < GUESTS; i++) {
+    for (guint i = 0; i < OWNERS_GUESTS; i++) {
         f->sockets[i] = g_strdup_printf("%s/guest%u.sock", f->top, i);
         boot_guest(f, i);
     }
@@ -124,7 +96,7 @@ static void set_up(Fixture *f, gconstpointer data)
 
 static void tear_down(Fixture *f, gconstpointer data)
 {
-    for (guint i = 0; i < GUESTS; i++) {
+    for (guint i = 0; i < OWNERS_GUESTS; i++) {
         g_clear_pointer(&f->peers[i], qmp_peer_free);
         g_unlink(f->sockets[i]);
         g_free(f->sockets[i]);
@@ -172,9 +144,9 @@ static VfReconfOutcome run(Fixture *f, GError **error)
 
 static void assert_running(Fixture *f, guint index)
 {
-    QmpPeer *peer = f->peers[guest_of(index)];
-    VfPciAddr address = address_of(index);
-    g_autofree char *id = id_of(index), *driver = vf_sriov_driver(f->root, &address);
+    QmpPeer *peer = f->peers[owners_guest(index)];
+    VfPciAddr address = fake_igb_vf(&pf, index);
+    g_autofree char *id = owners_id(index), *driver = vf_sriov_driver(f->root, &address);
     g_autoptr(GError) error = NULL;
 
     g_assert_cmpstr(qmp_peer_state(peer, id), ==, "running");
@@ -197,9 +169,9 @@ static void assert_settled(Fixture *f, guint count)
     else
         g_assert_true(found == f->reconf->from || found == f->reconf->to);
     for (guint i = 0; i < OWNERS; i++)
-        if (f->peers[guest_of(i)] != NULL)
+        if (f->peers[owners_guest(i)] != NULL)
             assert_running(f, i);
-    for (guint i = 0; i < GUESTS; i++)
+    for (guint i = 0; i < OWNERS_GUESTS; i++)
         if (f->peers[i] != NULL)
             g_assert_cmpuint(qmp_peer_named(f->peers[i]), ==, 0);
     g_assert_cmpstr(autoprobe, ==, "1");
@@ -310,7 +282,7 @@ static gpointer close_later(gpointer group)
 static void test_guest_ends(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
-    VfPciAddr address = address_of(1);
+    VfPciAddr address = fake_igb_vf(&pf, 1);
 
     g_clear_pointer(&f->peers[1], qmp_peer_free);
     int group = open_group(f->root, &address);
@@ -324,7 +296,7 @@ static void test_guest_ends(Fixture *f, gconstpointer data)
 static void test_keeps_paused(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
-    VfPciAddr address = address_of(0);
+    VfPciAddr address = fake_igb_vf(&pf, 0);
 
     qmp_peer_begin(f->peers[0], "ua-virtfn-net0", "pausing");
     while (strcmp(qmp_peer_state(f->peers[0], "ua-virtfn-net0"), "paused") != 0)
@@ -380,7 +352,7 @@ static void test_look_allows_detach(Fixture *f, gconstpointer data)
     for (guint i = 0; i < OWNERS; i++) {
         const VfReconfOwner *owner = g_ptr_array_index(f->reconf->owners, i);
 
-        g_assert_cmpint(owner->cannot_pause, ==, guest_of(owner->index) == 1);
+        g_assert_cmpint(owner->cannot_pause, ==, owners_guest(owner->index) == 1);
     }
     assert_untouched(f);
 }
