@@ -84,6 +84,10 @@ $(B)/tests/card-test: LDHARDENING += -Wl,--wrap=mmap
 # Who has functions while a card is reconfigured.
 $(B)/tests/reconf $(B)/tests/reconf-crash: $(O)/tests/lib/owners.o
 
+# A directory of the test's own.
+$(B)/tests/card-dfl $(B)/tests/card-program $(B)/tests/config $(B)/tests/images \
+	$(B)/tests/profile $(B)/tests/program: $(O)/tests/lib/scratch.o
+
 # Guests in a process of their own.
 $(B)/tests/reconf-crash $(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/crew.o
 $(B)/tests/reconf-growth $(B)/tests/reconf-histories: $(O)/tests/lib/forked.o

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "../lib/scratch.h"
 #include "card.h"
 #include "error.h"
 
@@ -66,19 +67,6 @@ static void put(const Fixture *fixture, const char *path, const char *text)
     g_assert_true(g_file_set_contents(full, text, -1, NULL));
 }
 
-static void remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *inside = g_build_filename(path, name, NULL);
-
-        remove_tree(inside);
-    }
-    g_remove(path);
-}
-
 static void set_up(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -98,7 +86,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
     vf_card_close(fixture->card);
-    remove_tree(fixture->root);
+    scratch_remove(fixture->root);
     g_free(fixture->root);
     g_string_free(calls, TRUE);
 }
@@ -147,7 +135,7 @@ static void test_open_refused(Fixture *fixture, gconstpointer data)
                 PF ": the card has 2 ports, each wired to a function of its own, and only cards "
                    "with one are driven -- write a program for it, see virtfn.conf(5), CARD "
                    "PROGRAM");
-    remove_tree(fme);
+    scratch_remove(fme);
     refuse_open(fixture, VF_ERROR_NOT_FOUND,
                 PF ": no DFL management engine -- load dfl-pci and dfl-fme, or name another card "
                    "in the pool");
@@ -180,7 +168,7 @@ static void test_states(Fixture *fixture, gconstpointer data)
         g_assert_cmpuint(g_array_index(regions, VfCardRegion, 0).vf, ==, VF_CARD_NONE);
     }
     g_assert_false(vf_card_can_save(fixture->card));
-    remove_tree(manager);
+    scratch_remove(manager);
     g_assert_false(vf_card_query(fixture->card, regions, &error));
     assert_message(fixture, &error, VF_ERROR_SYSFS,
                    PF ": " FME ": no FPGA manager -- load dfl-fme-mgr");

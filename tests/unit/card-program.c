@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/scratch.h"
 #include "card.h"
 #include "error.h"
 
@@ -91,33 +92,11 @@ static void set_up(Fixture *fixture, gconstpointer data)
 
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(GDir) dir = g_dir_open(fixture->directory, 0, NULL);
-    const char *name;
-
     vf_card_close(fixture->card);
     g_array_unref(fixture->regions);
-    while ((name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_build_filename(fixture->directory, name, NULL);
-
-        g_remove(path);
-    }
-    g_rmdir(fixture->directory);
+    scratch_remove(fixture->directory);
     g_free(fixture->program);
     g_free(fixture->directory);
-}
-
-// With the test's directory left out.
-static void assert_message(const Fixture *fixture, const GError *error, int code,
-                           const char *expected)
-{
-    g_autofree char *prefix = g_strconcat(fixture->directory, "/", NULL);
-    g_auto(GStrv) parts = NULL;
-    g_autofree char *shown = NULL;
-
-    g_assert_error(error, VF_ERROR, code);
-    parts = g_strsplit(error->message, prefix, -1);
-    shown = g_strjoinv("", parts);
-    g_assert_cmpstr(shown, ==, expected);
 }
 
 static void test_query(Fixture *fixture, gconstpointer data)
@@ -201,8 +180,9 @@ static void test_endless_context(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, "exec cat /dev/zero");
     g_assert_false(vf_card_save(fixture->card, 0, &context, soon(), &error));
-    assert_message(fixture, error, VF_ERROR_SYSFS,
-                   "0000:3b:00.0: tool save 0000:3b:00.0 0: more than 67108864 bytes of output");
+    scratch_assert_error(
+        fixture->directory, error, VF_ERROR_SYSFS,
+        "0000:3b:00.0: tool save 0000:3b:00.0 0: more than 67108864 bytes of output");
     g_assert_null(context);
 }
 
@@ -212,14 +192,14 @@ static void test_fails(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, "echo clock lost >&2; exit 1");
     g_assert_false(vf_card_load(fixture->card, 1, "/x", soon(), &error));
-    assert_message(fixture, error, VF_ERROR_SYSFS,
-                   "0000:3b:00.0: tool load 0000:3b:00.0 1 /x: exit status 1: clock lost");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "0000:3b:00.0: tool load 0000:3b:00.0 1 /x: exit status 1: clock lost");
     g_clear_error(&error);
     write_script(fixture, "exit 2");
     g_assert_false(vf_card_disconnect(fixture->card, 1, soon(), &error));
-    assert_message(fixture, error, VF_ERROR_SYSFS,
-                   "0000:3b:00.0: tool disconnect: the program says that the card is not its "
-                   "business any more");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "0000:3b:00.0: tool disconnect: the program says that the card is not its "
+                         "business any more");
 }
 
 static void test_deadline(Fixture *fixture, gconstpointer data)
@@ -236,7 +216,8 @@ static void test_deadline(Fixture *fixture, gconstpointer data)
     g_clear_error(&error);
     write_script(fixture, "touch ran");
     g_assert_false(vf_card_load(fixture->card, 1, "/x", begin, &error));
-    assert_message(fixture, error, VF_ERROR_SYSFS, "0000:3b:00.0: load: no time left for it");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "0000:3b:00.0: load: no time left for it");
     g_autofree char *ran = g_build_filename(fixture->directory, "ran", NULL);
     g_assert_false(g_file_test(ran, G_FILE_TEST_EXISTS));
 }
@@ -246,8 +227,8 @@ static void test_no_such_region(Fixture *fixture, gconstpointer data)
     g_autoptr(GError) error = NULL;
 
     g_assert_false(vf_card_load(fixture->card, 2, "/x", soon(), &error));
-    assert_message(fixture, error, VF_ERROR_STATE,
-                   "0000:3b:00.0: there is no region 2, the card has 2");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_STATE,
+                         "0000:3b:00.0: there is no region 2, the card has 2");
     assert_calls(fixture, "");
 }
 
@@ -263,9 +244,10 @@ static void test_cannot_save(Fixture *fixture, gconstpointer data)
     g_assert_false(vf_card_can_save(fixture->card));
     put(fixture, "calls", "");
     g_assert_false(vf_card_save(fixture->card, 0, &context, soon(), &error));
-    assert_message(fixture, error, VF_ERROR_STATE,
-                   "0000:3b:00.0: the card cannot save what an accelerator has in mind -- do not "
-                   "make its accelerators shareable");
+    scratch_assert_error(
+        fixture->directory, error, VF_ERROR_STATE,
+        "0000:3b:00.0: the card cannot save what an accelerator has in mind -- do not "
+        "make its accelerators shareable");
     assert_calls(fixture, "");
 }
 
@@ -275,9 +257,10 @@ static void test_not_mine(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, "exit 2");
     g_assert_null(try_open(fixture, &error));
-    assert_message(fixture, error, VF_ERROR_NOT_FOUND,
-                   "0000:3b:00.0: tool says that this card is not its business -- name another "
-                   "card in the pool");
+    scratch_assert_error(
+        fixture->directory, error, VF_ERROR_NOT_FOUND,
+        "0000:3b:00.0: tool says that this card is not its business -- name another "
+        "card in the pool");
 }
 
 static void test_no_driver(void)
@@ -299,8 +282,8 @@ static void test_other_regions(Fixture *fixture, gconstpointer data)
 
     put(fixture, "answer", "{\"regions\": [{\"kind\": 1, \"state\": \"empty\"}]}");
     g_assert_false(vf_card_query(fixture->card, fixture->regions, &error));
-    assert_message(fixture, error, VF_ERROR_SYSFS,
-                   "0000:3b:00.0: the card had 2 regions and says 1");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "0000:3b:00.0: the card had 2 regions and says 1");
 }
 
 #define REMEDY " -- mend the program, see virtfn.conf(5), CARD PROGRAM"
@@ -337,7 +320,7 @@ static void test_bad_answers(Fixture *fixture, gconstpointer data)
 
         put(fixture, "answer", cases[i].answer);
         g_assert_false(vf_card_query(fixture->card, fixture->regions, &error));
-        assert_message(fixture, error, VF_ERROR_SYSFS, expected);
+        scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS, expected);
     }
 }
 

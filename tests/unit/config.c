@@ -6,11 +6,11 @@
 
 #include "config.h"
 
-#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/scratch.h"
 #include "config-scan.h"
 #include "error.h"
 #include "selector.h"
@@ -186,15 +186,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(GDir) dir = g_dir_open(fixture->directory, 0, NULL);
-    const char *name;
-
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_build_filename(fixture->directory, name, NULL);
-
-        g_remove(path);
-    }
-    g_rmdir(fixture->directory);
+    scratch_remove(fixture->directory);
     g_free(fixture->directory);
 }
 

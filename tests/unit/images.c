@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/scratch.h"
 #include "error.h"
 
 #define ABC_SHA256 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -48,23 +49,10 @@ static void set_up(Fixture *fixture, gconstpointer data)
     open_store(fixture);
 }
 
-static void remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *inside = g_build_filename(path, name, NULL);
-
-        remove_tree(inside);
-    }
-    g_remove(path);
-}
-
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
     vf_images_free(fixture->images);
-    remove_tree(fixture->directory);
+    scratch_remove(fixture->directory);
     g_ptr_array_unref(fixture->notes);
     g_free(fixture->source);
     g_free(fixture->directory);
@@ -104,20 +92,6 @@ static void assert_files(const Fixture *fixture, const char *expected)
     g_assert_cmpstr(files, ==, expected);
 }
 
-// The message with the test's directory left out.
-static void assert_message(const Fixture *fixture, const GError *error, int code,
-                           const char *expected)
-{
-    g_autofree char *prefix = g_strconcat(fixture->directory, "/", NULL);
-    g_auto(GStrv) parts = NULL;
-    g_autofree char *shown = NULL;
-
-    g_assert_error(error, VF_ERROR, code);
-    parts = g_strsplit(error->message, prefix, -1);
-    shown = g_strjoinv("", parts);
-    g_assert_cmpstr(shown, ==, expected);
-}
-
 // That an add is refused, and that nothing of it stays.
 static void refuse(Fixture *fixture, const VfImageSpec *spec, int code, const char *message)
 {
@@ -126,7 +100,7 @@ static void refuse(Fixture *fixture, const VfImageSpec *spec, int code, const ch
     guint images = vf_images_list(fixture->images)->len;
 
     g_assert_null(vf_images_add(fixture->images, spec, &error));
-    assert_message(fixture, error, code, message);
+    scratch_assert_error(fixture->directory, error, code, message);
     assert_files(fixture, before);
     g_assert_cmpuint(vf_images_list(fixture->images)->len, ==, images);
 }
@@ -195,8 +169,8 @@ static void test_remove(Fixture *fixture, gconstpointer data)
     g_assert_true(vf_images_remove(fixture->images, "a", &error));
     assert_files(fixture, "");
     g_assert_false(vf_images_remove(fixture->images, "a", &error));
-    assert_message(fixture, error, VF_ERROR_NOT_FOUND,
-                   "image 'a': there is none -- see `virtfn image list`");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_NOT_FOUND,
+                         "image 'a': there is none -- see `virtfn image list`");
     add(fixture, "a", "aes", 0);
 }
 
@@ -280,16 +254,17 @@ static void test_verify(Fixture *fixture, gconstpointer data)
 
     g_assert_true(g_file_set_contents(image->path, "abd", -1, NULL));
     g_assert_false(vf_image_verify(image, NULL, &error));
-    assert_message(fixture, error, VF_ERROR_STATE,
-                   "image 'a': images/a.image is not the file that was added, its SHA-256 is "
-                   "a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9 instead "
-                   "of " ABC_SHA256 " -- remove it and add it again");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_STATE,
+                         "image 'a': images/a.image is not the file that was added, its SHA-256 is "
+                         "a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9 instead "
+                         "of " ABC_SHA256 " -- remove it and add it again");
     g_clear_error(&error);
     g_assert_cmpint(g_unlink(image->path), ==, 0);
     g_assert_false(vf_image_verify(image, NULL, &error));
-    assert_message(fixture, error, VF_ERROR_STATE,
-                   "image 'a': images/a.image: No such file or directory -- remove it and add it "
-                   "again");
+    scratch_assert_error(
+        fixture->directory, error, VF_ERROR_STATE,
+        "image 'a': images/a.image: No such file or directory -- remove it and add it "
+        "again");
 }
 
 static char *write_program(const Fixture *fixture, const char *body)
@@ -326,9 +301,10 @@ static void test_program_refuses(Fixture *fixture, gconstpointer data)
     g_autoptr(GError) error = NULL;
 
     g_assert_false(vf_image_verify(image, program, &error));
-    assert_message(fixture, error, VF_ERROR_DENIED,
-                   "image 'a': refused by the program verify: verify images/a.image aes 0: exit "
-                   "status 3: no signature");
+    scratch_assert_error(
+        fixture->directory, error, VF_ERROR_DENIED,
+        "image 'a': refused by the program verify: verify images/a.image aes 0: exit "
+        "status 3: no signature");
     g_free(write_program(fixture, "exit 2"));
     spec.verify = program;
     refuse(fixture, &spec, VF_ERROR_DENIED,
@@ -416,8 +392,9 @@ static void test_two_drafts(Fixture *fixture, gconstpointer data)
     g_assert_no_error(error);
     g_assert_nonnull(vf_images_commit(fixture->images, second, &error));
     g_assert_null(vf_images_commit(fixture->images, first, &error));
-    assert_message(fixture, error, VF_ERROR_STATE,
-                   "image 'a': there is one already -- choose another name or remove it first");
+    scratch_assert_error(
+        fixture->directory, error, VF_ERROR_STATE,
+        "image 'a': there is one already -- choose another name or remove it first");
     assert_files(fixture, "a.image a.json");
 }
 

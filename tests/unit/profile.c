@@ -5,10 +5,10 @@
 
 #include "profile.h"
 
-#include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/scratch.h"
 #include "error.h"
 #include "io.h"
 
@@ -36,20 +36,6 @@ static void add_link(const Fixture *fixture, const char *path, const char *to)
     g_autofree char *full = g_strconcat(fixture->root, path, NULL);
 
     g_assert_cmpint(symlink(to, full), ==, 0);
-}
-
-static void remove_tree(const char *path)
-{
-    g_autoptr(GDir) dir =
-        g_file_test(path, G_FILE_TEST_IS_SYMLINK) ? NULL : g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-
-        remove_tree(child);
-    }
-    g_remove(path);
 }
 
 static void assert_file(const Fixture *fixture, const char *path, const char *expected)
@@ -96,7 +82,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
     vf_settings_clear(&fixture->settings);
-    remove_tree(fixture->root);
+    scratch_remove(fixture->root);
     g_free(fixture->root);
 }
 

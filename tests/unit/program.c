@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/scratch.h"
 #include "error.h"
 
 typedef struct {
@@ -27,15 +28,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
-    g_autoptr(GDir) dir = g_dir_open(fixture->directory, 0, NULL);
-    const char *name;
-
-    while ((name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_build_filename(fixture->directory, name, NULL);
-
-        g_remove(path);
-    }
-    g_rmdir(fixture->directory);
+    scratch_remove(fixture->directory);
     g_free(fixture->directory);
     g_free(fixture->path);
 }
@@ -61,16 +54,6 @@ static gboolean run_for(const Fixture *fixture, const char *input, guint timeout
 static gboolean run(const Fixture *fixture, const char *input, gboolean *not_mine, GError **error)
 {
     return run_for(fixture, input, 10000, not_mine, error);
-}
-
-// The message without the directory of the test in it.
-static void assert_message(const Fixture *fixture, const GError *error, const char *expected)
-{
-    g_autofree char *prefix = g_strconcat(fixture->directory, "/", NULL);
-    g_auto(GStrv) parts = g_strsplit(error->message, prefix, -1);
-    g_autofree char *shown = g_strjoinv("", parts);
-
-    g_assert_cmpstr(shown, ==, expected);
 }
 
 // Runs a script that leaves its findings in the file `out`.
@@ -128,8 +111,8 @@ static void test_failure(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, "printf 'no clock\\tat \\033slot 3\\nmore\\n' >&2; exit 1");
     g_assert_false(run(fixture, "", &not_mine, &error));
-    g_assert_error(error, VF_ERROR, VF_ERROR_SYSFS);
-    assert_message(fixture, error, "tool pre 0000:01:00.0 3: exit status 1: no clock at  slot 3");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "tool pre 0000:01:00.0 3: exit status 1: no clock at  slot 3");
 }
 
 static void test_silent_failure(Fixture *fixture, gconstpointer data)
@@ -139,7 +122,8 @@ static void test_silent_failure(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, "exit 77");
     g_assert_false(run(fixture, "", &not_mine, &error));
-    assert_message(fixture, error, "tool pre 0000:01:00.0 3: exit status 77");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "tool pre 0000:01:00.0 3: exit status 77");
 }
 
 static void test_signal(Fixture *fixture, gconstpointer data)
@@ -149,7 +133,8 @@ static void test_signal(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, "kill -9 $$");
     g_assert_false(run(fixture, "", &not_mine, &error));
-    assert_message(fixture, error, "tool pre 0000:01:00.0 3: killed by signal 9");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "tool pre 0000:01:00.0 3: killed by signal 9");
 }
 
 // The process group: a child of the program must not survive it either.
@@ -164,8 +149,8 @@ static void test_hang(Fixture *fixture, gconstpointer data)
 
     write_script(fixture, body);
     g_assert_false(run_for(fixture, "", 500, &not_mine, &error));
-    g_assert_error(error, VF_ERROR, VF_ERROR_SYSFS);
-    assert_message(fixture, error, "tool pre 0000:01:00.0 3: not done after 0.5 s, killed: stuck");
+    scratch_assert_error(fixture->directory, error, VF_ERROR_SYSFS,
+                         "tool pre 0000:01:00.0 3: not done after 0.5 s, killed: stuck");
     g_assert_cmpint(g_get_monotonic_time() - before, <, 10 * G_USEC_PER_SEC);
     g_assert_true(g_file_get_contents(out, &pid, NULL, NULL));
     g_autofree char *state = g_strdup_printf("/proc/%s/stat", g_strchomp(pid));
