@@ -39,10 +39,7 @@ esac
 END
     chmod 755 "$FAKE/script"
     start_daemon
-    for _ in {1..200}; do
-        [[ $(ask /v1/status .libvirt.connected) != true ]] || break
-        sleep 0.02
-    done
+    connects
 }
 
 teardown() {
@@ -67,11 +64,7 @@ post() {
     touch "$FAKE/fail"
     equal "$(post fpga)" 'acc0 planned'
     settles g1 ''
-    for _ in {1..100}; do
-        [[ -n $(leases) ]] || break
-        sleep 0.02
-    done
-    equal "$(leases)" ''
+    becomes '' leases
     equal "$(region 0)" '0 null'
 }
 
@@ -87,9 +80,5 @@ post() {
     api DELETE /v1/attachments/g1/acc0
     settles g1 ''
     equal "$(cat "$CARD/0.vf")" null
-    for _ in {1..100}; do
-        ! grep -q '^detach ua-virtfn-acc0' "$FAKE/calls" || break
-        sleep 0.02
-    done
-    grep -q '^detach ua-virtfn-acc0' "$FAKE/calls"
+    await '^detach ua-virtfn-acc0' "$FAKE/calls"
 }

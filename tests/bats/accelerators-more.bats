@@ -10,12 +10,7 @@ load ../lib/guests
 load ../lib/accelerators
 
 setup() {
-    make_host fpga@$PF:12
-    make_card 0 0
-    write_accelerators 'backoff = 300ms'
-    add_image sha 1 0
-    add_image aes 2 0
-    add_image crc 3 0
+    make_accelerator_host 'backoff = 300ms'
     start_daemon
 }
 
@@ -24,29 +19,13 @@ teardown() {
     stop_daemon
 }
 
-both_busy() {
-    start_guest g1 0 "accelerator='sha'"
-    settles g1 'holding sha 0'
-    start_guest g2 1 "accelerator='sha'"
-    settles g2 'holding sha 1'
-}
-
-# in_step VERB: until the card does that.
-in_step() {
-    for _ in {1..200}; do
-        ! grep -q "^$1 " "$CARD/calls" || return 0
-        sleep 0.01
-    done
-    return 1
-}
-
 @test "whoever preempted ends while its image is loaded: the victim gets its region back" {
     both_busy
     echo mine >"$CARD/1.context"
     : >"$CARD/calls"
     echo 0.7 >"$CARD/slow-load"
     start_guest g3 2 "accelerator='aes' priority='5'"
-    in_step load
+    await '^load ' "$CARD/calls"
     stop_guest g3 2
     settles g3 ''
     settles g2 'holding sha 1'
@@ -59,7 +38,7 @@ in_step() {
     : >"$CARD/calls"
     echo 0.7 >"$CARD/slow-load"
     start_guest g3 2 "accelerator='aes' priority='5'"
-    in_step load
+    await '^load ' "$CARD/calls"
     stop_guest g2 1
     settles g2 ''
     settles g3 'holding aes 1'
@@ -79,7 +58,7 @@ in_step() {
 @test "detach while it is being let in" {
     echo 0.5 >"$CARD/slow-load"
     start_guest g1 0 "accelerator='sha'"
-    in_step load
+    await '^load ' "$CARD/calls"
     equal "$(attachment g1)" 'taking sha 0'
     detach g1
     settles g1 ''

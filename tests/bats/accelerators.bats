@@ -10,12 +10,7 @@ load ../lib/guests
 load ../lib/accelerators
 
 setup() {
-    make_host fpga@$PF:12
-    make_card 0 0
-    write_accelerators 'backoff = 1s'
-    add_image sha 1 0
-    add_image aes 2 0
-    add_image crc 3 0
+    make_accelerator_host 'backoff = 1s'
     start_daemon
 }
 
@@ -47,9 +42,7 @@ connect 0 0 clear"
 }
 
 @test "preempt: a holder of lower priority is paused, its context saved, its region given away" {
-    start_guest g1 0 "accelerator='sha'"
-    start_guest g2 1 "accelerator='sha'"
-    settles g2 'holding sha 1'
+    both_busy
     echo secret >"$CARD/1.context"
     start_guest g3 2 "accelerator='sha' priority='7'"
     settles g3 'holding sha 1'
@@ -67,9 +60,7 @@ connect 0 0 clear"
 }
 
 @test "preempt+load: another accelerator's holder gives way, and gets a load of its own later" {
-    start_guest g1 0 "accelerator='sha'"
-    start_guest g2 1 "accelerator='sha'"
-    settles g2 'holding sha 1'
+    both_busy
     echo old >"$CARD/1.context"
     start_guest g3 2 "accelerator='aes' priority='7'"
     settles g3 'holding aes 1'

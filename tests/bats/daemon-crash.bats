@@ -133,9 +133,5 @@ live() {
     kill -9 "$DAEMON" $waiting
     wait "$DAEMON" $waiting || true
     start_daemon
-    for _ in {1..100}; do
-        [[ -n $(leases) ]] || break
-        sleep 0.02
-    done
-    equal "$(leases)" ""
+    becomes '' leases
 }

@@ -22,7 +22,7 @@ setup() {
     write_pool uplink pf=$PF count=4
     fake_libvirt
     start_daemon
-    until_connected
+    connects
     [[ $BATS_TEST_DESCRIPTION != *killed* ]] || export QEMU_PAUSE_US=2000000
     boot g1 a="${VF[0]}"
     hook prepare g3 "pci=${VF[1]}"
@@ -72,15 +72,6 @@ attach)
 esac
 END
     chmod +x "$FAKE/script"
-}
-
-until_connected() {
-    for _ in {1..250}; do
-        [[ $(ask /v1/status .libvirt.connected) != true ]] || return 0
-        sleep 0.02
-    done
-    cat "$DAEMON_LOG"
-    return 1
 }
 
 calls() {

@@ -32,11 +32,7 @@ pause_a_little() {
 
 # all_right: no journal is open, each guest has its functions, ledger and sysfs say the same, nothing went unfenced.
 all_right() {
-    for _ in {1..1000}; do
-        [[ $(journals) -ne 0 ]] || break
-        sleep 0.02
-    done
-    equal "$(journals)" 0
+    becomes 0 journals
     equal "$(devices g1)" "ua-virtfn-a running
 ua-virtfn-b running"
     equal "$(devices g2)" "ua-virtfn-c running"

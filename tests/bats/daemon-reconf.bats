@@ -334,12 +334,8 @@ $PF: nothing to change, nobody is paused"
     cli reconf --yes --json --profile gold uplink >"$BATS_TEST_TMPDIR/events" 2>&1 &
     await '"step":"resume","what":"begin"' "$BATS_TEST_TMPDIR/events"
     restart_daemon
-    for _ in {1..200}; do
-        [[ $(journals) -gt 0 ]] || break
-        sleep 0.05
-    done
+    becomes 0 journals
     equal "$(devices g3)" "ua-virtfn-d running"
-    equal "$(journals)" 0
     equal "$(chosen)" "silver $PF=gold"
     noted pre >/dev/null
     power_off_all

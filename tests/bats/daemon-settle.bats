@@ -40,16 +40,6 @@ settling() {
     ask /v1/status '.settling | if . == null then "null" else map(.name) | sort | join(" ") end'
 }
 
-# opens: waits until reconfs may begin.
-opens() {
-    for _ in {1..200}; do
-        [[ $(settling) != null ]] || return 0
-        sleep 0.02
-    done
-    echo "the door stayed closed for: $(settling)"
-    return 1
-}
-
 reconf_is_refused() { # WORDS
     run --separate-stderr cli reconf --yes --vfs 4 uplink
     [[ $status -eq 1 && -z $output ]]
@@ -88,7 +78,7 @@ g1 g2"
     [[ $output == *"libvirt's daemon is starting: no reconf begins until it has found g2"* ]]
     cli reconf --dry-run --vfs 4 uplink
     hook reconnect g2 "b@uplink=${VF[1]}"
-    opens
+    becomes null settling
     cli reconf --yes --vfs 4 uplink
 }
 
@@ -106,14 +96,14 @@ g1 g2"
     kill "${QEMUS[1]}"
     wait "${QEMUS[1]}" || true
     hook release g2 "b@uplink=${VF[1]}"
-    opens
+    becomes null settling
 }
 
 @test "a guest that libvirt does not find holds reconfs up for a time only" {
     boot g1 a="${VF[0]}"
     cli settle --timeout 1
     reconf_is_refused " and has yet to find 'g1'"
-    opens
+    becomes null settling
     grep -q "libvirt's daemon has not found again within 1 s: 'g1'; reconfs may begin" "$DAEMON_LOG"
     cli reconf --yes --vfs 4 uplink
 }
@@ -140,7 +130,7 @@ g1 g2"
     expect 1 "virtfn: domain 'g3', device 'c': libvirt's daemon is starting and has yet to find 'g2' -- try again in a moment"
     equal "$(vf_count $PF)" 2
     hook reconnect g2 "b@uplink=${VF[1]}"
-    opens
+    becomes null settling
     hook prepare g3 "c@uplink=${VF[2]}"
 }
 
@@ -170,7 +160,7 @@ g1 g2"
     equal "$(settling)" g2
     reconf_is_refused " and has yet to find 'g2'"
     hook reconnect g2 "b@uplink=${VF[1]}"
-    opens
+    becomes null settling
     restart_daemon
     equal "$(settling)" null
 }

@@ -84,11 +84,7 @@ image_body() { # JQ-MEMBERS
     run cli detach g1 acc
     expect 0 'g1/acc: detached'
     settles g1 ''
-    for _ in {1..100}; do
-        [[ $(region 0) != '1 null' ]] || break
-        sleep 0.02
-    done
-    equal "$(region 0)" '1 null'
+    becomes '1 null' region 0
     equal "$(leases)" 'g1/acc fpga#3 running'
     run cli detach g1
     expect 1 "virtfn: domain 'g1': none of its devices has asked for an accelerator -- see \`virtfn list attachments\`"
@@ -100,11 +96,7 @@ image_body() { # JQ-MEMBERS
     settles g1 'holding sha 0'
     run -0 cli remap g1 aes
     [[ $output == 'g1/acc: aes: assign'* ]]
-    for _ in {1..100}; do
-        [[ $(attachment g1 '"\(.state) \(.accelerator)"') != 'holding aes' ]] || break
-        sleep 0.02
-    done
-    equal "$(attachment g1 '"\(.state) \(.accelerator)"')" 'holding aes'
+    settles g1 'holding aes' '"\(.state) \(.accelerator)"'
     run cli remap g1 aes
     [[ $status -eq 1 ]]
     run cli remap g1 md5
@@ -210,10 +202,7 @@ g2 acc 4 waiting'
     expect 1 "virtfn: image 'aes-0': device 'acc' of domain 'g1' has it -- virtfn detach g1 acc, or wait"
     cli detach g1
     settles g1 ''
-    for _ in {1..100}; do
-        [[ $(rest DELETE "/accelerators/$AES") != 204 ]] || break
-        sleep 0.02
-    done
+    becomes 204 rest DELETE "/accelerators/$AES"
     equal "$(ask "/accelerators/$AES" '.images | length')" 0
     equal "$(find "$ROOT/state/images" -name 'aes*')" ''
     refused 404 "accelerator 'aes': it has no image" DELETE "/accelerators/$AES"

@@ -2,7 +2,8 @@
 #
 # A card with accelerators on a fake host: a program (`card = program:...`) that keeps its state in
 # files, images for it, and guests that claim its accelerators. After daemon.bash and guests.bash.
-# Order of use: make_host fpga@$PF, make_card, write_accelerators, start_daemon, start_guest.
+# Order of use: make_accelerator_host, or make_host fpga@$PF, make_card, write_accelerators and add_image;
+# start_daemon; start_guest.
 
 PF=0000:03:00.0
 CARD=$BATS_TEST_TMPDIR/card
@@ -50,7 +51,6 @@ query)
     printf '{"save":%s,"regions":[' "$(cat saves 2>/dev/null || echo true)"
     while [ -e $n.kind ]; do
         vf=$(cat $n.vf)
-        [ "$vf" = null ] || vf="$vf"
         printf '%s{"kind":%s,"state":"%s","accelerator":%s,"running":%s' "$separator" "$(cat $n.kind)" \
             "$(cat $n.state)" "$(cat $n.accelerator)" "$(cat $n.running)"
         [ "$vf" = null ] || printf ',"vf":%s' "$vf"
@@ -120,6 +120,25 @@ shareable = yes
 [accelerators]
 $(printf '%s\n' "$@")
 END
+}
+
+# make_accelerator_host [LINE...]: the host most tests have, with two regions and an image of each
+# accelerator for them; lines as for write_accelerators.
+make_accelerator_host() {
+    make_host fpga@$PF:12
+    make_card 0 0
+    write_accelerators "$@"
+    add_image sha 1 0
+    add_image aes 2 0
+    add_image crc 3 0
+}
+
+# both_busy: g1 and g2 hold its two regions.
+both_busy() {
+    start_guest g1 0 "accelerator='sha'"
+    settles g1 'holding sha 0'
+    start_guest g2 1 "accelerator='sha'"
+    settles g2 'holding sha 1'
 }
 
 # guest_xml NAME INDEX ATTRIBUTES: a domain whose device "acc" is the function INDEX.

@@ -53,13 +53,6 @@ start_daemon() {
     return 1
 }
 
-# reload: SIGHUP, and waits until it is done.
-reload() {
-    kill -HUP "$DAEMON"
-    # Signals are dispatched before new connections.
-    api GET /v1/leases >/dev/null
-}
-
 # stop_daemon: asks it to end, which it must do with exit code 0.
 stop_daemon() {
     [[ -n ${DAEMON-} ]] || return 0
@@ -180,6 +173,11 @@ await_releasing() {
     return 1
 }
 
+# connects: until libvirt is there, for tests that have one.
+connects() {
+    becomes true ask /v1/status .libvirt.connected
+}
+
 # function_state POOL INDEX
 function_state() {
     ask "/v1/functions?pool=$1" ".functions[] | select(.index == $2) | .state"
@@ -256,6 +254,18 @@ expect() {
         printf 'expected exit %s and:\n%s\ngot exit %s and:\n%s\n' "$1" "$2" "$status" "$output"
         return 1
     fi
+}
+
+# becomes TEXT COMMAND...: until that is what the command prints.
+becomes() {
+    local is
+    for _ in {1..1000}; do
+        is=$("${@:2}") || true
+        [[ $is != "$1" ]] || return 0
+        sleep 0.02
+    done
+    echo "${*:2}:"
+    equal "$is" "$1"
 }
 
 # equal ACTUAL EXPECTED
