@@ -105,6 +105,7 @@ LIB_SOURCES := \
 	plugin/domtree.c \
 	plugin/domxml.c \
 	plugin/door.c \
+	plugin/doubts.c \
 	plugin/events.c \
 	plugin/fence.c \
 	plugin/image-add.c \

@@ -11,6 +11,7 @@
 #include "broker.h"
 #include "domains.h"
 #include "domxml.h"
+#include "doubts.h"
 #include "error.h"
 #include "log.h"
 #include "wishes.h"
@@ -49,6 +50,7 @@ static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const Vf
     const VfClaim *claim;
     guint pool, slot;
     VfLease *lease;
+    gboolean found;
 
     if (!vf_inventory_find(daemon->inventory, &hostdev->address, &pool, &slot))
         return TRUE;
@@ -60,7 +62,8 @@ static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const Vf
                     domain->name, name, vf_lease_holder(lease));
         return FALSE;
     }
-    if (lease == NULL) {
+    found = lease == NULL;
+    if (found) {
         // Its own old lease, of another function, is of an earlier run.
         VfLease *old = vf_allocator_find(daemon->allocator, domain->uuid, device);
 
@@ -80,7 +83,11 @@ static gboolean adopt_hostdev(VfDaemon *daemon, const VfDomain *domain, const Vf
     } else if (lease->state == state || lease->state == VF_LEASE_RELEASING) {
         return TRUE;
     }
-    return vf_daemon_keep(daemon, lease, state, error);
+    if (!vf_daemon_keep(daemon, lease, state, error))
+        return FALSE;
+    if (found && state == VF_LEASE_RUNNING)
+        vf_doubts_add(daemon, lease);
+    return TRUE;
 }
 
 static gboolean adopt(VfDaemon *daemon, const char *xml, gsize length, VfLeaseState state,

@@ -54,6 +54,11 @@ VfLease *vf_broker_lease(const VfBroker *broker, const VfAttachment *row)
     return vf_allocator_find(broker->daemon->allocator, row->uuid, row->device);
 }
 
+gboolean vf_broker_has(const VfDaemon *daemon, const VfLease *lease)
+{
+    return vf_broker_find(daemon->broker, lease->uuid, lease->device) != NULL;
+}
+
 gboolean vf_broker_keeps_paused(const VfDaemon *daemon, const VfLease *lease)
 {
     const VfAttachment *row = vf_broker_find(daemon->broker, lease->uuid, lease->device);

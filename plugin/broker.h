@@ -54,6 +54,9 @@ void vf_broker_lease_changed(VfDaemon *daemon, const VfLease *lease);
 // The lease ends; its function was disconnected.
 void vf_broker_lease_gone(VfDaemon *daemon, const VfLease *lease);
 
+// TRUE when the lease's device has a request: whether it runs is looked after here.
+gboolean vf_broker_has(const VfDaemon *daemon, const VfLease *lease);
+
 // TRUE when it is the broker that has the lease's device paused: only an accelerator ends that.
 gboolean vf_broker_keeps_paused(const VfDaemon *daemon, const VfLease *lease);
 

@@ -11,6 +11,7 @@
 #include "broker.h"
 #include "choices.h"
 #include "domains.h"
+#include "doubts.h"
 #include "error.h"
 #include "events.h"
 #include "io.h"
@@ -317,6 +318,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->settle = vf_settle_new(daemon);
     open_images(daemon);
     daemon->events = vf_events_new(daemon);
+    daemon->doubts = vf_doubts_new(daemon);
     daemon->broker = vf_broker_new(daemon);
     return daemon;
 }
@@ -326,6 +328,7 @@ void vf_daemon_free(VfDaemon *daemon)
     g_clear_pointer(&daemon->virconn, vf_virconn_free);
     g_clear_pointer(&daemon->lanes, vf_lanes_free);
     g_clear_pointer(&daemon->events, vf_events_free);
+    g_clear_pointer(&daemon->doubts, vf_doubts_free);
     g_clear_pointer(&daemon->broker, vf_broker_free);
     if (daemon->commit_source != 0)
         g_source_remove(daemon->commit_source);

@@ -30,6 +30,7 @@ typedef struct VfDomains VfDomains;
 typedef struct VfSettle VfSettle;
 typedef struct VfBroker VfBroker;
 typedef struct VfEvents VfEvents;
+typedef struct VfDoubts VfDoubts;
 
 typedef struct {
     const char *root;       // "" on a real host
@@ -69,6 +70,7 @@ typedef struct {
     char *images_error;
     VfBroker *broker; // NULL while the daemon is being made or freed
     VfEvents *events;
+    VfDoubts *doubts;
     VfVirconn *virconn; // NULL without libvirt
     GQueue commits;     // of waiting answers
     guint commit_source;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "broker.h"
+#include "doubts.h"
 #include "error.h"
 #include "jsontext.h"
 #include "reconf-guests.h"
@@ -296,6 +297,7 @@ static void order_done(gpointer data)
         forget_mark(order, device);
         if (lease == NULL || lease->state != VF_LEASE_RUNNING)
             continue;
+        vf_doubts_settle(order->daemon, lease);
         if (order->resume)
             unmark(order, lease);
         else

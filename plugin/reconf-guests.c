@@ -43,7 +43,7 @@ static const VfReconfOwner *first_owner(const Guest *guest)
     return ((VfMember *)g_ptr_array_index(guest->members, 0))->owner;
 }
 
-static Guest *find_guest(VfGuests *guests, const char *uuid)
+static Guest *find_guest(const VfGuests *guests, const char *uuid)
 {
     for (guint i = 0; i < guests->guests->len; i++) {
         Guest *guest = g_ptr_array_index(guests->guests, i);
@@ -51,7 +51,16 @@ static Guest *find_guest(VfGuests *guests, const char *uuid)
         if (strcmp(first_owner(guest)->uuid, uuid) == 0)
             return guest;
     }
-    Guest *guest = g_new0(Guest, 1);
+    return NULL;
+}
+
+static Guest *get_guest(VfGuests *guests, const char *uuid)
+{
+    Guest *guest = find_guest(guests, uuid);
+
+    if (guest != NULL)
+        return guest;
+    guest = g_new0(Guest, 1);
     guest->guests = guests;
     guest->members = g_ptr_array_new();
     g_ptr_array_add(guests->guests, guest);
@@ -74,7 +83,7 @@ VfGuests *vf_guests_new(VfReconf *reconf, const char *root, VfMemberTold told, g
         VfMember *member = g_new0(VfMember, 1);
 
         member->owner = g_ptr_array_index(reconf->owners, i);
-        g_ptr_array_add(find_guest(guests, member->owner->uuid)->members, member);
+        g_ptr_array_add(get_guest(guests, member->owner->uuid)->members, member);
         g_ptr_array_add(guests->members, member);
     }
     return guests;
@@ -92,6 +101,7 @@ void vf_guests_free(VfGuests *guests)
     for (guint i = 0; i < guests->guests->len; i++) {
         Guest *guest = g_ptr_array_index(guests->guests, i);
 
+        g_clear_error(&guest->error);
         g_ptr_array_unref(guest->members);
         vf_qmp_free(guest->qmp);
         g_free(guest);
@@ -110,6 +120,11 @@ guint vf_guests_count(const VfGuests *guests)
 VfMember *vf_guests_member(const VfGuests *guests, guint number)
 {
     return g_ptr_array_index(guests->members, number);
+}
+
+const GError *vf_guests_error(const VfGuests *guests, const VfMember *member)
+{
+    return find_guest(guests, member->owner->uuid)->error;
 }
 
 static void tell(const Guest *guest, VfReconfStep step, const char *event, const VfMember *member)
@@ -140,6 +155,7 @@ static gboolean run_all(VfGuests *guests, GuestTask task, gint64 deadline, GErro
         Guest *guest = g_ptr_array_index(guests->guests, i);
 
         guest->task = task;
+        g_clear_error(&guest->error);
         if (i + 1 < n)
             threads[i] = g_thread_new("guest", run_task, guest);
         else
@@ -150,12 +166,9 @@ static gboolean run_all(VfGuests *guests, GuestTask task, gint64 deadline, GErro
 
         if (threads[i] != NULL)
             g_thread_join(threads[i]);
-        if (guest->error == NULL)
-            continue;
-        if (ok)
-            g_propagate_error(error, g_steal_pointer(&guest->error));
-        g_clear_error(&guest->error);
-        ok = FALSE;
+        if (guest->error != NULL && ok && error != NULL)
+            *error = g_error_copy(guest->error);
+        ok = ok && guest->error == NULL;
     }
     return ok;
 }

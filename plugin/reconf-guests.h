@@ -37,6 +37,9 @@ VfMember *vf_guests_member(const VfGuests *guests, guint number);
 // started without virtfn's socket and has the function open.
 gboolean vf_guests_look(VfGuests *guests, gint64 deadline, GError **error);
 
+// What the last call for all guests failed with for this one's; NULL: it did not.
+const GError *vf_guests_error(const VfGuests *guests, const VfMember *member);
+
 // After a look, before anything is touched: VF_ERROR_BUSY when something is under way in a guest
 // that a pause would break (a migration, a save).
 gboolean vf_guests_check(VfGuests *guests, gint64 deadline, GError **error);

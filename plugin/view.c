@@ -6,6 +6,7 @@
 
 #include "broker.h"
 #include "choices.h"
+#include "doubts.h"
 #include "jsontext.h"
 #include "nodedev.h"
 #include "server.h"
@@ -296,6 +297,7 @@ static void append_problems(GString *out, const VfDaemon *daemon)
     for (guint i = 0; i < daemon->orphans->len; i++)
         append_text(out, ((VfOrphan *)g_ptr_array_index(daemon->orphans, i))->problem);
     append_stuck(out, daemon);
+    vf_doubts_view_problems(out, daemon);
     vf_broker_view_problems(out, daemon);
     for (guint p = 0; p < daemon->inventory->pools->len; p++)
         append_text(out, vf_daemon_pool(daemon, p)->problem);

@@ -17,6 +17,7 @@
 #include "broker.h"
 #include "daemon.h"
 #include "domains.h"
+#include "doubts.h"
 #include "error.h"
 #include "events.h"
 #include "lifecycle.h"
@@ -240,6 +241,7 @@ static gboolean on_reload(gpointer data)
     vf_daemon_reload(self->daemon);
     vf_log(G_LOG_LEVEL_MESSAGE, NULL, NULL, "%s was read again", self->daemon->options.config_dir);
     vf_domains_resync(self->daemon);
+    vf_doubts_recheck(self->daemon);
     sd_notify(0, "READY=1");
     return G_SOURCE_CONTINUE;
 }
@@ -250,6 +252,7 @@ static gboolean recheck(gpointer data)
     vf_lifecycle_recover(data);
     vf_lifecycle_recheck_quarantine(data);
     vf_broker_recheck(data);
+    vf_doubts_recheck(data);
     return G_SOURCE_CONTINUE;
 }
 
@@ -292,6 +295,7 @@ static gboolean serve(const Options *options, GError **error)
     make_qmp_dir(daemon);
     vf_reconf_recover_all(daemon);
     vf_lifecycle_recover(daemon);
+    vf_doubts_begin(daemon);
     self.loop = g_main_loop_new(NULL, FALSE);
     g_unix_signal_add(SIGTERM, on_stop, &self);
     g_unix_signal_add(SIGINT, on_stop, &self);
