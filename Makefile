@@ -117,6 +117,7 @@ LIB_SOURCES := \
 	plugin/lanes.c \
 	plugin/ledger.c \
 	plugin/ledger-attachments.c \
+	plugin/ledger-outages.c \
 	plugin/netmsg.c \
 	plugin/nodedev.c \
 	plugin/numvfs.c \

@@ -17,6 +17,7 @@
 #include "io.h"
 #include "log.h"
 #include "nodedev.h"
+#include "reconf-jobs.h"
 #include "settle.h"
 #include "sriov.h"
 #include "virconn.h"
@@ -309,6 +310,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     if (daemon->ledger_note != NULL)
         vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "%s", daemon->ledger_note);
     daemon->generation = vf_ledger_generation(daemon->ledger);
+    vf_reconf_restore_outages(daemon);
     load_config(daemon);
     daemon->inventory = vf_inventory_read(options->root, daemon->config);
     log_problems(daemon);

@@ -25,6 +25,8 @@ static const char leases_schema[] =
     " PRIMARY KEY (uuid, device), UNIQUE (pf, idx)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS choice (pool TEXT NOT NULL, pf TEXT NOT NULL,"
     " profile TEXT NOT NULL, configured TEXT NOT NULL, PRIMARY KEY (pool, pf)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS outage (pf TEXT PRIMARY KEY, microseconds INTEGER NOT NULL)"
+    " WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS attachment ("
     " uuid TEXT NOT NULL, device TEXT NOT NULL, domain TEXT NOT NULL, pf TEXT NOT NULL,"
     " idx INTEGER NOT NULL, accelerator TEXT NOT NULL, priority INTEGER NOT NULL,"
@@ -228,7 +230,7 @@ static gboolean enter_boot(VfLedger *ledger, const char *boot_id, GError **error
     char sql[256];
     sqlite3_snprintf(sizeof(sql), sql,
                      "BEGIN; DELETE FROM lease; DELETE FROM choice; DELETE FROM attachment;"
-                     "DELETE FROM boot;"
+                     "DELETE FROM outage; DELETE FROM boot;"
                      "INSERT INTO boot VALUES (%Q, 0); COMMIT;",
                      boot_id);
     return execute(db, sql, error);

@@ -69,6 +69,13 @@ typedef void (*VfLedgerChoiceVisit)(const char *pool, const VfPciAddr *pf, const
 gboolean vf_ledger_each_choice(VfLedger *ledger, VfLedgerChoiceVisit visit, gpointer data,
                                GError **error);
 
+// How long the last reconf of a PF took its functions away, microseconds; ledger-outages.c. Gone
+// with the boot, as leases are.
+gboolean vf_ledger_put_outage(VfLedger *ledger, const VfPciAddr *pf, gint64 outage, GError **error);
+typedef void (*VfLedgerOutageVisit)(const VfPciAddr *pf, gint64 outage, gpointer data);
+gboolean vf_ledger_each_outage(VfLedger *ledger, VfLedgerOutageVisit visit, gpointer data,
+                               GError **error);
+
 // A device's request for an accelerator (broker.h), with the function that its lease has. Strings
 // are valid during the visit only.
 typedef struct {

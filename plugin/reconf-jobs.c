@@ -234,16 +234,35 @@ gint64 vf_reconf_last_outage(const VfDaemon *daemon, const VfPciAddr *pf)
     return outage != NULL ? *outage : 0;
 }
 
-void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage)
+static void remember_outage(const VfPciAddr *pf, gint64 outage, gpointer data)
 {
+    VfDaemon *daemon = data;
     char address[VF_PCIADDR_BUFSIZE];
 
-    if (outage > 0)
-        g_hash_table_replace(daemon->outages, g_strdup(vf_pciaddr_format(pf, address)),
-                             g_memdup2(&outage, sizeof(outage)));
+    g_hash_table_replace(daemon->outages, g_strdup(vf_pciaddr_format(pf, address)),
+                         g_memdup2(&outage, sizeof(outage)));
+}
+
+void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (outage <= 0)
+        return;
+    remember_outage(pf, outage, daemon);
+    vf_daemon_changed(daemon);
+    if (!vf_ledger_put_outage(daemon->ledger, pf, outage, &error))
+        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", error->message);
     // Regions and connections may be others than they were.
-    if (outage > 0)
-        vf_broker_reload(daemon);
+    vf_broker_reload(daemon);
+}
+
+void vf_reconf_restore_outages(VfDaemon *daemon)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!vf_ledger_each_outage(daemon->ledger, remember_outage, daemon, &error))
+        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", error->message);
 }
 
 // ---- running

@@ -37,8 +37,10 @@ gboolean vf_reconf_is_needed(const VfReconf *reconf);
 gboolean vf_reconf_end(VfDaemon *daemon, const VfReconf *reconf, GError **error);
 
 // Microseconds that a reconf of the PF took its functions away for the last time, 0 = not known.
+// Survives the daemon, not the boot.
 gint64 vf_reconf_last_outage(const VfDaemon *daemon, const VfPciAddr *pf);
 void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage);
+void vf_reconf_restore_outages(VfDaemon *daemon); // from the ledger
 
 // Within the ten seconds that a hook waits, numvfs included.
 #define VF_RECONF_PAUSE_MS 4000

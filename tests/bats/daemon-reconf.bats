@@ -95,6 +95,26 @@ $PF: how long guests will be without their functions is not known yet"
     all_run
 }
 
+@test "how long it took is known to the next virtfnd, not after a boot" {
+    last_outage() {
+        cli reconf --dry-run --json uplink | jq 'select(.event == "plan") | .last_outage_us'
+    }
+    equal "$(last_outage)" null
+    cli reconf --yes --json --vfs 7 uplink >"$BATS_TEST_TMPDIR/events"
+    local took
+    took=$(jq 'select(.event == "times") | .outage_us' "$BATS_TEST_TMPDIR/events")
+    [[ $took -gt 0 ]]
+    equal "$(last_outage)" "$took"
+    restart_daemon
+    equal "$(last_outage)" "$took"
+    run -0 cli reconf --dry-run --vfs 5 uplink
+    equal "${lines[-1]}" "$PF: guests will be without their functions for about $((took / 1000)) ms, as last time"
+    stop_daemon
+    echo 7a1d7f0e-0000-4000-8000-000000000002 >"$ROOT/proc/sys/kernel/random/boot_id"
+    start_daemon
+    equal "$(last_outage)" null
+}
+
 @test "without a terminal and without --yes nobody is paused" {
     run --separate-stderr cli reconf --vfs 7 uplink </dev/null
     [[ $status -eq 1 ]]
