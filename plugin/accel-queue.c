@@ -55,6 +55,7 @@ void vf_accel_enqueue(VfAccel *accel, VfAccelRequest *request)
         after->next = request;
     else
         queue->first = request;
+    queue->length++;
     request->state = VF_ACCEL_WAITING;
     accel->queued[request->accelerator] |= (guint32)1 << number;
     count(accel, request, 1);
@@ -74,6 +75,7 @@ void vf_accel_dequeue(VfAccel *accel, VfAccelRequest *request)
     else
         queue->last = request->previous;
     request->previous = request->next = NULL;
+    queue->length--;
     if (queue->first == NULL)
         accel->queued[request->accelerator] &= ~((guint32)1 << number);
     request->state = VF_ACCEL_OUTSIDE;
@@ -245,15 +247,32 @@ guint vf_accel_waiting(const VfAccel *accel, guint accelerator)
     return accelerator == VF_ACCEL_NONE ? accel->n_waiting : accel->waiting[accelerator];
 }
 
+// Of a queue, those that are answered before the request. Looked for from both ends: who has just
+// asked is near one of them in each queue, however many wait.
+static guint ahead_in(const VfAccel *accel, const VfAccelQueue *queue,
+                      const VfAccelRequest *request, gint64 now)
+{
+    const VfAccelRequest *head = queue->first, *tail = queue->last;
+    guint from = 0, to = queue->length;
+
+    while (from < to) {
+        if (!before(accel, head, request, now))
+            return from;
+        if (before(accel, tail, request, now))
+            return to;
+        from++, to--;
+        head = head->next;
+        tail = tail->previous;
+    }
+    return to;
+}
+
 guint vf_accel_ahead(const VfAccel *accel, const VfAccelRequest *request, gint64 now)
 {
     guint n = 0;
 
-    for (guint32 left = accel->queued[request->accelerator]; left != 0; left &= left - 1) {
-        const VfAccelRequest *r = accel->queues[request->accelerator][__builtin_ctz(left)].first;
-
-        for (; r != NULL && before(accel, r, request, now); r = r->next)
-            n++;
-    }
+    for (guint32 left = accel->queued[request->accelerator]; left != 0; left &= left - 1)
+        n += ahead_in(accel, &accel->queues[request->accelerator][__builtin_ctz(left)], request,
+                      now);
     return n;
 }

@@ -27,6 +27,7 @@ typedef struct {
 
 typedef struct {
     VfAccelRequest *first, *last;
+    guint length;
 } VfAccelQueue;
 
 struct VfAccel {

@@ -178,6 +178,32 @@ static void test_wait(void)
     g_assert_cmpuint(vf_accel_ahead(accel, waiter, 4), ==, 1);
 }
 
+// Of one accelerator, at several priorities and ages: as many ahead as are answered before.
+static void test_ahead(void)
+{
+    enum { WAITERS = 40 };
+    g_autoptr(VfAccel) accel = make(WAITERS + 1, 1);
+    VfAccelRequest *holder = attach(accel, 99, SHA, VF_ACCEL_PRIORITY_MAX, 0);
+    VfAccelRequest *waiters[WAITERS];
+    gint64 now = WAITERS * STEP / 8;
+    guint ahead[WAITERS];
+
+    for (guint i = 0; i < WAITERS; i++)
+        waiters[i] = attach(accel, i, SHA, i * 7 % 4, i * STEP / 8);
+    for (guint i = 0; i < WAITERS; i++)
+        ahead[i] = vf_accel_ahead(accel, waiters[i], now);
+    for (guint turn = 0; turn < WAITERS; turn++) {
+        guint next = 0;
+
+        g_assert_cmpuint(vf_accel_release(accel, holder, now, out), ==, 1);
+        holder = out[0].request;
+        while (waiters[next] != holder)
+            next++;
+        g_assert_cmpuint(ahead[next], ==, turn);
+        g_assert_cmpuint(vf_accel_done(accel, holder, now, out), ==, 0);
+    }
+}
+
 static void test_detach_answers(void)
 {
     g_autoptr(VfAccel) accel = make(8, 1);
@@ -611,6 +637,7 @@ int main(int argc, char **argv)
     g_test_add_func("/accel/preempt", test_preempt);
     g_test_add_func("/accel/preempt-load", test_preempt_load);
     g_test_add_func("/accel/wait", test_wait);
+    g_test_add_func("/accel/ahead", test_ahead);
     g_test_add_func("/accel/detach-answers", test_detach_answers);
     g_test_add_func("/accel/remap", test_remap);
     g_test_add_func("/accel/place-kept", test_place_kept);
