@@ -5,6 +5,9 @@
 // has the decision before the first of these; accel.h says what is undone after which failure. A
 // turn on a shared region is the same change without a decision.
 //
+// Changes begin when nobody waits for an answer, or soon after: the programs that they run would
+// take the processor from those who ask.
+//
 // Invariant: a saved context is in its file before its function is disconnected, and stays there
 // until a region has it again.
 
@@ -15,6 +18,9 @@
 #include "error.h"
 #include "log.h"
 #include "reconf-jobs.h"
+
+// What a change waits at most for those who ask meanwhile.
+#define START_WITHIN_MS 20
 
 static void victim_free(gpointer data)
 {
@@ -276,18 +282,41 @@ static void submit(VfChange *change)
     vf_lanes_submit(change->broker->daemon->lanes, &change->pf, &job);
 }
 
+static gboolean start_queued(gpointer data)
+{
+    VfBroker *broker = data;
+    VfChange *change;
+
+    g_clear_handle_id(&broker->start_source, g_source_remove);
+    g_clear_handle_id(&broker->start_timer, g_source_remove);
+    while ((change = g_queue_pop_head(&broker->unstarted)) != NULL) {
+        if (!broker->stale && !broker->quiet) {
+            submit(change);
+            continue;
+        }
+        // The ledger has another story, or somebody else will go on with this one.
+        change_free(change);
+        vf_broker_end(broker);
+    }
+    return G_SOURCE_REMOVE;
+}
+
 static void durable(const GError *error, gpointer data)
 {
     VfChange *change = data;
     VfBroker *broker = change->broker;
 
-    if (error == NULL && !broker->stale && !broker->quiet) {
-        submit(change);
+    // After a commit that failed the table is stale.
+    g_queue_push_tail(&broker->unstarted, change);
+    if (broker->start_source != 0)
         return;
-    }
-    // The ledger has another story, or somebody else will go on with this one.
-    change_free(change);
-    vf_broker_end(broker);
+    broker->start_source = g_idle_add(start_queued, broker);
+    broker->start_timer = g_timeout_add(START_WITHIN_MS, start_queued, broker);
+}
+
+void vf_broker_changes_drop(VfBroker *broker)
+{
+    start_queued(broker);
 }
 
 // It becomes one more of those who share the region; its turn comes.

@@ -104,6 +104,8 @@ struct VfBroker {
     GQueue parked;          // of VfParked: requests that wait for the table
     GQueue unsettled;       // keys of rows to be looked after
     guint settle_source;
+    GQueue unstarted; // of VfChange, durable
+    guint start_source, start_timer;
     guint tick, clock_source, idle_timer, look_source;
     char *contexts;                    // directory
     VfAccelDecision out[VF_ACCEL_OUT]; // of the call at hand
@@ -184,6 +186,8 @@ gboolean vf_broker_remap(VfBroker *broker, VfAttachment *row, const char *accele
 void vf_broker_change(VfBroker *broker, const VfAccelDecision *decision);
 // The turn on a shared region goes from one to the other; from NULL = nobody has it.
 void vf_broker_switch(VfBroker *broker, VfTurns *turns, VfAttachment *from, VfAttachment *to);
+// Those that have not begun: the next daemon goes on with them.
+void vf_broker_changes_drop(VfBroker *broker);
 
 // ---- broker-settle.c
 void vf_broker_settle(VfBroker *broker, VfAttachment *row);

@@ -198,6 +198,7 @@ VfBroker *vf_broker_new(VfDaemon *daemon)
 static void quiesce(VfBroker *broker)
 {
     broker->quiet = TRUE;
+    vf_broker_changes_drop(broker);
     g_clear_handle_id(&broker->tick, g_source_remove);
     g_clear_handle_id(&broker->clock_source, g_source_remove);
     g_clear_handle_id(&broker->idle_timer, g_source_remove);
