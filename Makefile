@@ -111,6 +111,7 @@ LIB_SOURCES := \
 	plugin/image-add.c \
 	plugin/images-stage.c \
 	plugin/images.c \
+	plugin/images-read.c \
 	plugin/init.c \
 	plugin/inventory.c \
 	plugin/jsontext.c \

@@ -95,15 +95,13 @@ static gboolean check(const Add *add, GError **error)
            vf_broker_check_kind(add->daemon, add->kind, error) && check_place(add, error);
 }
 
-// The new bytes are in the store already: what is left to fail is a disk that fails.
+// The new bytes are in the store already, and what is replaced is there until the new one is.
 static const VfImage *put(Add *add, GError **error)
 {
-    const VfImage *old = old_one(add);
-    g_autofree char *name = old != NULL ? g_strdup(old->name) : NULL;
+    VfImageDraft *draft = g_steal_pointer(&add->draft);
 
-    if (name != NULL && !vf_images_remove(add->daemon->images, name, error))
-        return NULL;
-    return vf_images_commit(add->daemon->images, g_steal_pointer(&add->draft), error);
+    return add->replace ? vf_images_replace(add->daemon->images, draft, error)
+                        : vf_images_commit(add->daemon->images, draft, error);
 }
 
 static void run(gpointer data)
@@ -132,7 +130,7 @@ static void done(gpointer data)
     if (add->error == NULL && check(add, &add->error))
         image = put(add, &add->error);
     if (image == NULL) {
-        // What was to be replaced may be gone.
+        // It may be in place all the same, on a disk that fails.
         vf_broker_image_changed(daemon, add->accelerator, add->kind);
         vf_request_reply_error(add->request, add->error);
     } else {

@@ -2,7 +2,8 @@
 //
 // The store of images: a directory and a list of it in memory. NAME.json is the image: it is
 // written last and removed first, each time beside and renamed, so that whatever a killed daemon
-// leaves is an image or a file that the next one removes. Bytes are images-stage.c's.
+// leaves is an image or a file that the next one removes (images-read.c). One that takes another's
+// place does so by that one rename. Bytes are images-stage.c's.
 
 #include "images.h"
 
@@ -18,25 +19,9 @@
 #include "error.h"
 #include "images-draft.h"
 
-#define VERSION 1
-#define RECORD ".json"
-#define RECORD_FRESH ".json.new"
-#define BYTES ".image"
-
-struct VfImages {
-    char *directory;
-    GPtrArray *list; // of VfImage, by name
-    guint next;      // number
-};
-
 static void image_free(gpointer data)
 {
     vf_image_free(data);
-}
-
-static int compare_texts(gconstpointer a, gconstpointer b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 static int compare_names(gconstpointer a, gconstpointer b)
@@ -44,118 +29,18 @@ static int compare_names(gconstpointer a, gconstpointer b)
     return strcmp((*(VfImage *const *)a)->name, (*(VfImage *const *)b)->name);
 }
 
-static char *file_of(const char *directory, const char *name, const char *suffix)
+char *vf_image_file(const char *directory, const char *name, const char *suffix)
 {
     g_autofree char *file = g_strconcat(name, suffix, NULL);
 
     return g_build_filename(directory, file, NULL);
 }
 
-static void insert(VfImages *images, VfImage *image)
+void vf_images_insert(VfImages *images, VfImage *image)
 {
     image->number = images->next++;
     g_ptr_array_add(images->list, image);
     g_ptr_array_sort(images->list, compare_names);
-}
-
-// The record's image; NULL when it makes no sense. It is ours, so it says why in one word only.
-static VfImage *read_record(const char *directory, const char *name, GError **error)
-{
-    g_autofree char *path = file_of(directory, name, RECORD);
-    json_error_t where;
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
-    const char *accelerator, *sha256;
-    json_int_t kind, size, since;
-    int version;
-    VfImage *image = NULL;
-
-    if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:I, s:s, s:I, s:I}", "version",
-                       &version, "accelerator", &accelerator, "kind", &kind, "sha256", &sha256,
-                       "size", &size, "since", &since) == 0 &&
-        version == VERSION && kind >= 0 && kind < VF_CARD_KINDS_MAX && size > 0 &&
-        strlen(sha256) == 64) {
-        image = g_new0(VfImage, 1);
-        image->name = g_strdup(name);
-        image->accelerator = g_strdup(accelerator);
-        image->kind = (guint)kind;
-        image->path = file_of(directory, name, BYTES);
-        g_strlcpy(image->sha256, sha256, sizeof(image->sha256));
-        image->size = (guint64)size;
-        image->since = since;
-    } else {
-        g_set_error(error, VF_ERROR, VF_ERROR_INTERNAL,
-                    "%s: not the record of an image, left out" VF_REMEDY
-                    "remove it, and add the image again",
-                    path);
-    }
-    json_decref(root);
-    return image;
-}
-
-static char *stem(const char *file, const char *suffix)
-{
-    return g_str_has_suffix(file, suffix) ? g_strndup(file, strlen(file) - strlen(suffix)) : NULL;
-}
-
-static void add_record(VfImages *images, const char *name, GPtrArray *notes)
-{
-    g_autoptr(GError) error = NULL;
-    VfImage *image = read_record(images->directory, name, &error);
-
-    if (image == NULL) {
-        g_ptr_array_add(notes, g_strdup(error->message));
-        return;
-    }
-    if (vf_images_for(images, image->accelerator, image->kind) == NULL) {
-        insert(images, image);
-        return;
-    }
-    g_ptr_array_add(notes, g_strdup_printf("image '%s': left out, accelerator '%s' has another for "
-                                           "kind %u" VF_REMEDY "remove %s/%s" RECORD,
-                                           name, image->accelerator, image->kind, images->directory,
-                                           name));
-    vf_image_free(image);
-}
-
-// Copies without a record, and what was not finished.
-static gboolean is_left_over(const char *directory, const char *file)
-{
-    g_autofree char *name = stem(file, BYTES);
-
-    if (name != NULL) {
-        g_autofree char *record = file_of(directory, name, RECORD);
-
-        return g_access(record, F_OK) != 0 && errno == ENOENT;
-    }
-    return g_str_has_prefix(file, VF_IMAGE_STAGED) || g_str_has_suffix(file, RECORD_FRESH);
-}
-
-static gboolean read_directory(VfImages *images, GPtrArray *notes, GError **error)
-{
-    g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GError) cause = NULL;
-    g_autoptr(GDir) dir = g_dir_open(images->directory, 0, &cause);
-    const char *file;
-
-    if (dir == NULL) {
-        g_set_error_literal(error, VF_ERROR, VF_ERROR_INTERNAL, cause->message);
-        return FALSE;
-    }
-    while ((file = g_dir_read_name(dir)) != NULL)
-        g_ptr_array_add(files, g_strdup(file));
-    // Numbers, and which of two is left out, do not depend on the directory's order.
-    g_ptr_array_sort(files, compare_texts);
-    for (guint i = 0; i < files->len; i++) {
-        const char *found = g_ptr_array_index(files, i);
-        g_autofree char *path = g_build_filename(images->directory, found, NULL);
-        g_autofree char *name = stem(found, RECORD);
-
-        if (is_left_over(images->directory, found))
-            unlink(path);
-        else if (name != NULL && vf_image_name_ok(name))
-            add_record(images, name, notes);
-    }
-    return TRUE;
 }
 
 VfImages *vf_images_open(const char *state_dir, GPtrArray *notes, GError **error)
@@ -168,7 +53,7 @@ VfImages *vf_images_open(const char *state_dir, GPtrArray *notes, GError **error
         vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s", images->directory);
         return NULL;
     }
-    return read_directory(images, notes, error) ? g_steal_pointer(&images) : NULL;
+    return vf_images_read(images, notes, error) ? g_steal_pointer(&images) : NULL;
 }
 
 void vf_images_free(VfImages *images)
@@ -252,43 +137,128 @@ static gboolean sync_file(const char *path, int flags)
     return ok;
 }
 
-// Both renames, in order: bytes first. Returns FALSE with errno set.
-static gboolean put(const VfImages *images, const VfImage *image, const char *staged)
+// What says that the draft is an image, beside its place. Returns FALSE with errno set.
+static gboolean write_record(const char *path, const VfImage *image, const char *replaces)
 {
-    g_autofree char *fresh = file_of(images->directory, image->name, RECORD_FRESH);
-    g_autofree char *record = file_of(images->directory, image->name, RECORD);
+    g_autofree char *usual = g_strconcat(image->name, VF_IMAGE_BYTES, NULL);
+    g_autofree char *file = g_path_get_basename(image->path);
     json_t *root =
-        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I}", "version", VERSION, "accelerator",
-                  image->accelerator, "kind", (json_int_t)image->kind, "sha256", image->sha256,
-                  "size", (json_int_t)image->size, "since", (json_int_t)image->since);
-    gboolean ok = json_dump_file(root, fresh, JSON_INDENT(2)) == 0;
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:s*, s:s*}", "version", VF_IMAGE_VERSION,
+                  "accelerator", image->accelerator, "kind", (json_int_t)image->kind, "sha256",
+                  image->sha256, "size", (json_int_t)image->size, "since", (json_int_t)image->since,
+                  "file", strcmp(file, usual) != 0 ? file : NULL, "replaces", replaces);
+    gboolean ok = json_dump_file(root, path, JSON_INDENT(2)) == 0 && sync_file(path, O_RDONLY);
 
     json_decref(root);
-    return ok && sync_file(fresh, O_RDONLY) && rename(staged, image->path) == 0 &&
-           rename(fresh, record) == 0 && sync_file(images->directory, O_RDONLY | O_DIRECTORY);
+    return ok;
+}
+
+// Bytes that nobody names go; `kept` are still somebody's.
+static void undo(const char *fresh, const char *bytes, const char *kept)
+{
+    int saved_errno = errno;
+
+    unlink(fresh);
+    if (bytes != NULL && g_strcmp0(bytes, kept) != 0)
+        unlink(bytes);
+    errno = saved_errno;
+}
+
+// Both renames, in order: bytes first; each may only be lost with what comes after it. Returns
+// FALSE with errno set and all as it was, unless *placed.
+static gboolean put(const VfImages *images, const VfImage *image, const char *staged,
+                    const VfImage *old, gboolean *placed)
+{
+    g_autofree char *fresh = vf_image_file(images->directory, image->name, VF_IMAGE_RECORD_FRESH);
+    g_autofree char *record = vf_image_file(images->directory, image->name, VF_IMAGE_RECORD);
+    gboolean renamed = old != NULL && strcmp(old->name, image->name) != 0;
+
+    *placed = FALSE;
+    if (!write_record(fresh, image, renamed ? old->name : NULL) ||
+        rename(staged, image->path) != 0) {
+        undo(fresh, NULL, NULL);
+        return FALSE;
+    }
+    if ((old != NULL && !sync_file(images->directory, O_RDONLY | O_DIRECTORY)) ||
+        rename(fresh, record) != 0) {
+        undo(fresh, image->path, old != NULL ? old->path : NULL);
+        return FALSE;
+    }
+    if (sync_file(images->directory, O_RDONLY | O_DIRECTORY)) {
+        *placed = TRUE;
+        return TRUE;
+    }
+    *placed = old != NULL; // what it replaced cannot be had back
+    if (!*placed)
+        undo(record, image->path, NULL);
+    return FALSE;
+}
+
+// Its files, and itself. What cannot be removed is removed at the next start.
+static void drop(VfImages *images, const VfImage *old, const VfImage *image)
+{
+    g_autofree char *record = vf_image_file(images->directory, old->name, VF_IMAGE_RECORD);
+
+    if (strcmp(old->name, image->name) != 0)
+        unlink(record);
+    if (strcmp(old->path, image->path) != 0)
+        unlink(old->path);
+    g_ptr_array_remove(images->list, (gpointer)old);
+}
+
+static const VfImage *install(VfImages *images, VfImageDraft *draft, const VfImage *old,
+                              GError **error)
+{
+    VfImage *image = draft->image;
+    g_autofree char *staged = image->path;
+    g_autofree char *stem =
+        old != NULL ? g_strdup_printf("%s-%s", image->name, image->sha256) : g_strdup(image->name);
+    gboolean placed;
+
+    image->path = vf_image_file(images->directory, stem, VF_IMAGE_BYTES);
+    gboolean ok = put(images, image, staged, old, &placed);
+    if (!ok)
+        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s: image '%s'%s", images->directory,
+                           image->name, placed ? ", which is in place but may not last" : "");
+    if (!placed) {
+        g_free(image->path);
+        image->path = g_steal_pointer(&staged); // goes with the draft
+        return NULL;
+    }
+    draft->image = NULL;
+    // After a failure the old bytes may be what is there after all.
+    if (old != NULL && ok)
+        drop(images, old, image);
+    else if (old != NULL)
+        g_ptr_array_remove(images->list, (gpointer)old);
+    vf_images_insert(images, image);
+    return ok ? image : NULL;
 }
 
 const VfImage *vf_images_commit(VfImages *images, VfImageDraft *draft, GError **error)
 {
     g_autoptr(VfImageDraft) owned = draft;
-    VfImage *image = owned->image;
+    const VfImage *image = owned->image;
 
-    if (!vf_images_check(images, image->name, image->accelerator, image->kind, error))
-        return NULL;
-    g_autofree char *staged = image->path;
-    image->path = file_of(images->directory, image->name, BYTES);
-    if (!put(images, image, staged)) {
-        vf_error_set_errno(error, VF_ERROR_INTERNAL, errno, "%s: image '%s'", images->directory,
-                           image->name);
-        // The bytes go with the draft.
-        g_autofree char *record = file_of(images->directory, image->name, RECORD);
-        unlink(record);
-        unlink(staged);
-        return NULL;
-    }
-    owned->image = NULL;
-    insert(images, image);
-    return image;
+    return vf_images_check(images, image->name, image->accelerator, image->kind, error)
+               ? install(images, owned, NULL, error)
+               : NULL;
+}
+
+const VfImage *vf_images_replace(VfImages *images, VfImageDraft *draft, GError **error)
+{
+    g_autoptr(VfImageDraft) owned = draft;
+    const VfImage *image = owned->image;
+    const VfImage *old = vf_images_for(images, image->accelerator, image->kind);
+    const VfImage *named = vf_images_named(images, image->name);
+
+    if (named == NULL || named == old)
+        return install(images, owned, old, error);
+    g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                "image '%s': there is one already, for something else" VF_REMEDY
+                "choose another name",
+                image->name);
+    return NULL;
 }
 
 const VfImage *vf_images_add(VfImages *images, const VfImageSpec *spec, GError **error)
@@ -306,7 +276,7 @@ const VfImage *vf_images_add(VfImages *images, const VfImageSpec *spec, GError *
 gboolean vf_images_remove(VfImages *images, const char *name, GError **error)
 {
     const VfImage *image = vf_images_named(images, name);
-    g_autofree char *record = file_of(images->directory, name, RECORD);
+    g_autofree char *record = vf_image_file(images->directory, name, VF_IMAGE_RECORD);
 
     if (image == NULL) {
         g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,

@@ -2,7 +2,8 @@
 //
 // The store of images: which file puts which accelerator into which kind of region. It is the
 // directory STATE_DIR/images, root's alone, with two files for each image: NAME.json says what it
-// is and NAME.image is a copy of the file that was added, which nothing changes any more.
+// is and NAME.image (NAME-SHA256.image of one that took another's place) is a copy of the file that
+// was added, which nothing changes any more.
 //
 // A VfImages belongs to the main thread. What takes long is apart from it and may be done in any
 // other: vf_image_stage() copies a file into the store, vf_image_verify() reads it back; the latter
@@ -75,6 +76,12 @@ gboolean vf_images_check(const VfImages *images, const char *name, const char *a
 
 // Makes the draft an image, durably, and frees the draft in any case. The image is borrowed.
 const VfImage *vf_images_commit(VfImages *images, VfImageDraft *draft, GError **error);
+
+// The same in the place of the accelerator's image for this kind, if it has one: which is there,
+// and can be loaded, until the new one is, also when a daemon is killed in between. VF_ERROR_STATE
+// when the name is taken by another. VF_ERROR_INTERNAL with the new one in place when it may not
+// last.
+const VfImage *vf_images_replace(VfImages *images, VfImageDraft *draft, GError **error);
 
 // Check, stage and commit in one: blocks. `directory` of the spec is ignored.
 const VfImage *vf_images_add(VfImages *images, const VfImageSpec *spec, GError **error);

@@ -170,7 +170,8 @@ g2 acc 4 waiting'
     answer=$(rest PUT "/accelerators/$AES" "$(image_body '')")
     equal "$(head -n 1 <<<"$answer")" 200
     equal "$(tail -n +2 <<<"$answer" | jq -r '[.images[].name] | join(" ")')" 'aes-0 aes-1'
-    cmp "$ROOT/state/images/aes-1.image" "$BATS_TEST_TMPDIR/sha1"
+    cmp "$ROOT"/state/images/aes-1-*.image "$BATS_TEST_TMPDIR/sha1"
+    [[ ! -e $ROOT/state/images/aes-1.image ]]
     answer=$(rest PUT "/accelerators/$AES" "$(image_body 'image: "new"')")
     equal "$(tail -n +2 <<<"$answer" | jq -r '[.images[].name] | join(" ")')" 'aes-0 new'
     # One that it did not have.
@@ -191,6 +192,58 @@ g2 acc 4 waiting'
     refused 400 "$BATS_TEST_TMPDIR/none: No such file or directory" \
         PUT "/accelerators/$AES" "$(image_body "path: \"$BATS_TEST_TMPDIR/none\"")"
     refused 404 "accelerator 'x': there is none of this UUID" PUT /accelerators/x '{}'
+}
+
+# has_image SHA256...: AES has one image for kind 1, it is one of these, and its bytes are.
+has_image() {
+    local found bytes
+    found=$(ask "/accelerators/$AES" '[.images[] | select(.kind == 1).sha256] | join(" ")')
+    [[ " $* " == *" $found "* && -n $found ]] || equal "$found" "$*"
+    bytes=$(sha256sum "$ROOT"/state/images/*.image | grep -c "^$found")
+    [[ $bytes -ge 1 ]] || equal "no bytes of $found" ''
+}
+
+@test "PUT /accelerators/{uuid} that fails: the old image stays, and can be loaded" {
+    local old new
+    old=$(sha256sum <"$ROOT/state/images/aes-1.image" | cut -d' ' -f1)
+    new=$(sha256sum <"$BATS_TEST_TMPDIR/sha1" | cut -d' ' -f1)
+    equal "$(rest PUT "/accelerators/$AES" "$(image_body "sha256: \"$old\"")" | head -n 1)" 400
+    has_image "$old"
+    # Each call that can fail, and each point at which virtfnd can be killed.
+    local store=state/images bytes=aes-1-$new.image point action
+    for action in 28 kill; do
+        for point in "before sync $store/aes-1.json.new" "before rename $store/$bytes" "before sync $store" \
+            "before rename $store/aes-1.json"; do
+            replaced_at "$action" "$point"
+            has_image "$old"
+            equal "$(cd "$ROOT/$store" && echo aes-1*)" 'aes-1.image aes-1.json'
+        done
+    done
+    for point in "after rename $store/aes-1.json" "before unlink $store/aes-1.image" "after unlink $store/aes-1.image"; do
+        replaced_at kill "$point"
+        has_image "$new"
+        equal "$(cd "$ROOT/$store" && echo aes-1*)" "$bytes aes-1.json"
+    done
+}
+
+# replaced_at ACTION POINT: AES gets another image for kind 1, and that happens there; then virtfnd starts anew.
+replaced_at() {
+    stop_daemon
+    rm -f "$ROOT"/state/images/aes-1*
+    add_image aes 2 1
+    start_daemon
+    rm -f "$ROOT/.trace"
+    echo "$1 1 $2" >"$ROOT/.points"
+    rest PUT "/accelerators/$AES" "$(image_body '')" >"$BATS_TEST_TMPDIR/answer" 2>&1 || true
+    grep -qxF "$2" "$ROOT/.trace"
+    rm "$ROOT/.points"
+    if [[ $1 != kill ]]; then
+        equal "$(head -n 1 "$BATS_TEST_TMPDIR/answer")" 500
+        has_image "$old"
+        kill -9 "$DAEMON"
+    fi
+    wait "$DAEMON" || true
+    start_daemon
 }
 
 @test "DELETE /accelerators/{uuid}: its images go, all or none" {

@@ -398,6 +398,140 @@ static void test_two_drafts(Fixture *fixture, gconstpointer data)
     assert_files(fixture, "a.image a.json");
 }
 
+// ---- one that takes another's place
+
+static VfImageDraft *stage(const Fixture *fixture, const char *name, const char *text)
+{
+    VfImageSpec spec = spec_of(fixture, name, "aes", 0);
+    g_autoptr(GError) error = NULL;
+    VfImageDraft *draft;
+
+    write_source(fixture, text);
+    spec.directory = vf_images_directory(fixture->images);
+    draft = vf_image_stage(&spec, &error);
+    g_assert_no_error(error);
+    return draft;
+}
+
+static void replace(const Fixture *fixture, const char *name, const char *text)
+{
+    g_autoptr(GError) error = NULL;
+    const VfImage *image = vf_images_replace(fixture->images, stage(fixture, name, text), &error);
+
+    g_assert_no_error(error);
+    g_assert_cmpstr(image->name, ==, name);
+}
+
+// There is one for the place, it is called so, has these bytes, and could be loaded.
+static void assert_place(const Fixture *fixture, const char *name, const char *text)
+{
+    const VfImage *image = vf_images_for(fixture->images, "aes", 0);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *bytes = NULL;
+
+    g_assert_nonnull(image);
+    g_assert_cmpstr(image->name, ==, name);
+    g_assert_true(vf_image_verify(image, NULL, &error));
+    g_assert_true(g_file_get_contents(image->path, &bytes, NULL, NULL));
+    g_assert_cmpstr(bytes, ==, text);
+    g_assert_cmpuint(vf_images_list(fixture->images)->len, ==, 1);
+    g_assert_cmpuint(fixture->notes->len, ==, 0);
+}
+
+#define FILE_OF_NEW(name, text_sha256) name "-" text_sha256 ".image " name ".json"
+#define DEF_SHA256 "cb8379ac2098aa165029e3938a51da0bcecfc008fd6795f401178647f96c5b34"
+
+static void test_replace(Fixture *fixture, gconstpointer data)
+{
+    replace(fixture, "a", "abc"); // nobody
+    assert_files(fixture, "a.image a.json");
+    replace(fixture, "a", "def");
+    assert_files(fixture, FILE_OF_NEW("a", DEF_SHA256));
+    open_store(fixture);
+    assert_place(fixture, "a", "def");
+    replace(fixture, "a", "def"); // itself
+    replace(fixture, "b", "abc");
+    assert_files(fixture, FILE_OF_NEW("b", ABC_SHA256));
+    open_store(fixture);
+    assert_place(fixture, "b", "abc");
+    g_assert_true(vf_images_remove(fixture->images, "b", NULL));
+    assert_files(fixture, "");
+}
+
+static void test_replace_taken(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+
+    add(fixture, "other", "sha256", 0);
+    add(fixture, "a", "aes", 0);
+    g_assert_null(vf_images_replace(fixture->images, stage(fixture, "other", "def"), &error));
+    scratch_assert_error(fixture->directory, error, VF_ERROR_STATE,
+                         "image 'other': there is one already, for something else -- choose "
+                         "another name");
+    assert_files(fixture, "a.image a.json other.image other.json");
+}
+
+// The record cannot be written, the bytes cannot be moved, the record cannot be moved: each as on a
+// disk that is full or fails.
+static void test_replace_fails(Fixture *fixture, gconstpointer data)
+{
+    static const char *const in_the_way[] = {"a.json.new", "a-" DEF_SHA256 ".image", "b.json"};
+
+    add(fixture, "a", "aes", 0);
+    for (guint i = 0; i < G_N_ELEMENTS(in_the_way); i++) {
+        g_autofree char *path =
+            g_build_filename(fixture->directory, "images", in_the_way[i], "full", NULL);
+        VfImageDraft *draft = stage(fixture, i < 2 ? "a" : "b", "def");
+        g_autoptr(GError) error = NULL;
+
+        g_assert_cmpint(g_mkdir_with_parents(path, 0700), ==, 0);
+        g_assert_null(vf_images_replace(fixture->images, draft, &error));
+        g_assert_error(error, VF_ERROR, VF_ERROR_INTERNAL);
+        assert_place(fixture, "a", "abc");
+        g_assert_cmpint(g_rmdir(path), ==, 0);
+        *strrchr(path, '/') = '\0';
+        g_assert_cmpint(g_rmdir(path), ==, 0);
+        assert_files(fixture, "a.image a.json");
+        open_store(fixture);
+        assert_place(fixture, "a", "abc");
+    }
+}
+
+static void copy_file(const Fixture *fixture, const char *from, const char *to)
+{
+    g_autofree char *path = g_build_filename(fixture->directory, "images", from, NULL);
+    g_autofree char *bytes = NULL;
+
+    g_assert_true(g_file_get_contents(path, &bytes, NULL, NULL));
+    put_file(fixture, to, bytes);
+}
+
+// What a daemon leaves that is killed before and after the rename that makes the exchange.
+static void test_replace_cut_off(Fixture *fixture, gconstpointer data)
+{
+    add(fixture, "a", "aes", 0);
+    put_file(fixture, "b-" DEF_SHA256 ".image", "def");
+    put_file(fixture, "b.json.new", "{");
+    open_store(fixture);
+    assert_place(fixture, "a", "abc");
+    assert_files(fixture, "a.image a.json");
+
+    copy_file(fixture, "a.image", "kept");
+    copy_file(fixture, "a.json", "kept-record");
+    replace(fixture, "b", "def");
+    copy_file(fixture, "kept", "a.image");
+    copy_file(fixture, "kept-record", "a.json");
+    open_store(fixture);
+    assert_place(fixture, "b", "def");
+    assert_files(fixture, FILE_OF_NEW("b", DEF_SHA256) " kept kept-record");
+
+    replace(fixture, "b", "abc");
+    put_file(fixture, "b-" DEF_SHA256 ".image", "def");
+    open_store(fixture);
+    assert_place(fixture, "b", "abc");
+    assert_files(fixture, FILE_OF_NEW("b", ABC_SHA256) " kept kept-record");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -419,6 +553,10 @@ int main(int argc, char **argv)
         {"/images/bad-records", test_bad_records},
         {"/images/two-records", test_two_records},
         {"/images/two-drafts", test_two_drafts},
+        {"/images/replace", test_replace},
+        {"/images/replace-taken", test_replace_taken},
+        {"/images/replace-fails", test_replace_fails},
+        {"/images/replace-cut-off", test_replace_cut_off},
     };
 
     g_test_init(&argc, &argv, NULL);
