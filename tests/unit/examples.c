@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The examples as a set: the pool files load together, every guest asks for pools that they define,
-// and its settings make sense on top of the pool's. That each guest renders is in render.c.
+// The examples as a set: the pool files load together, every guest asks for pools and accelerators
+// that they define, within its limits, and its settings make sense on top of the pool's. That each
+// guest renders is in render.c.
 
 #include "config.h"
 #include "domxml.h"
@@ -19,10 +20,37 @@ static const VfPoolConfig *find_pool(const VfConfig *config, const char *name)
     g_error("no example defines the pool '%s'", name);
 }
 
-static void check_guest(const VfConfig *config, const char *path)
+static const VfAcceleratorConfig *find_accelerator(const VfConfig *config, const char *name)
+{
+    for (guint i = 0; i < config->accelerators->len; i++) {
+        const VfAcceleratorConfig *accelerator = g_ptr_array_index(config->accelerators, i);
+
+        if (g_str_equal(accelerator->name, name))
+            return accelerator;
+    }
+    g_error("no example defines the accelerator '%s'", name);
+}
+
+static void check_ask(const VfConfig *config, const VfDomain *domain, const VfClaim *claim)
+{
+    guint group = vf_config_group(config, domain->name);
+    const VfAccelGroup *limits =
+        &((const VfGroupConfig *)g_ptr_array_index(config->groups, group))->limits;
+
+    g_assert_nonnull(find_pool(config, claim->pool)->card);
+    g_assert_cmpuint(claim->ask.priority, <=, limits->ceiling);
+    if (claim->ask.shared)
+        g_assert_true(find_accelerator(config, claim->ask.accelerator)->shareable);
+    else
+        find_accelerator(config, claim->ask.accelerator);
+}
+
+// Returns how many of its devices ask for an accelerator.
+static guint check_guest(const VfConfig *config, const char *path)
 {
     g_autofree char *xml = NULL;
     g_autoptr(GError) error = NULL;
+    guint asks = 0;
     gsize length;
 
     g_file_get_contents(path, &xml, &length, &error);
@@ -37,7 +65,12 @@ static void check_guest(const VfConfig *config, const char *path)
         vf_settings_check(&merged, &error);
         g_assert_no_error(error);
         vf_settings_clear(&merged);
+        if (claim->ask.accelerator == NULL)
+            continue;
+        check_ask(config, domain, claim);
+        asks++;
     }
+    return asks;
 }
 
 static void test_guests_match_pools(void)
@@ -46,7 +79,7 @@ static void test_guests_match_pools(void)
     g_autoptr(VfConfig) config = vf_config_load(EXAMPLES, &error);
     g_autoptr(GDir) dir = g_dir_open(EXAMPLES, 0, NULL);
     const char *file;
-    int guests = 0;
+    guint guests = 0, asks = 0;
 
     g_assert_no_error(error);
     g_assert_nonnull(dir);
@@ -55,10 +88,11 @@ static void test_guests_match_pools(void)
 
         if (!g_str_has_suffix(file, ".xml"))
             continue;
-        check_guest(config, path);
+        asks += check_guest(config, path);
         guests++;
     }
-    g_assert_cmpint(guests, >, 0);
+    g_assert_cmpuint(guests, >, 0);
+    g_assert_cmpuint(asks, >, 0);
 }
 
 int main(int argc, char **argv)
