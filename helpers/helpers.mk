@@ -6,6 +6,7 @@ VIRTFN_SOURCES := \
 	helpers/ask.c \
 	helpers/cmd-attach.c \
 	helpers/cmd-doctor.c \
+	helpers/cmd-events.c \
 	helpers/cmd-image.c \
 	helpers/cmd-init.c \
 	helpers/cmd-list.c \

@@ -18,7 +18,7 @@ static const VfCommand *const commands[] = {
     &vf_command_init,   &vf_command_reconf, &vf_command_status, &vf_command_list,
     &vf_command_show,   &vf_command_render, &vf_command_doctor, &vf_command_settle,
     &vf_command_pause,  &vf_command_resume, &vf_command_image,  &vf_command_attach,
-    &vf_command_detach, &vf_command_remap,
+    &vf_command_detach, &vf_command_remap,  &vf_command_events,
 };
 
 static struct {

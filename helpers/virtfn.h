@@ -45,6 +45,7 @@ extern const VfCommand vf_command_image;
 extern const VfCommand vf_command_attach;
 extern const VfCommand vf_command_detach;
 extern const VfCommand vf_command_remap;
+extern const VfCommand vf_command_events;
 
 // Standard error, as "virtfn: OBJECT: CAUSE" and the remedy: below it on a terminal, after it in
 // one line otherwise.

@@ -26,6 +26,7 @@ typedef struct {
     CURL *curl;
     GByteArray *answer; // the body, or the unfinished line of a stream
     gsize received;
+    gboolean follow; // it has no end of its own
     VfClientEvent event;
     gpointer data;
     GError *error; // raised inside a callback of libcurl
@@ -144,7 +145,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *data)
     size_t length = size * count;
 
     exchange->received += length;
-    if (exchange->received > VF_CLIENT_MAX_BYTES) {
+    if (!exchange->follow && exchange->received > VF_CLIENT_MAX_BYTES) {
         g_set_error(&exchange->error, VF_ERROR, VF_ERROR_INTERNAL,
                     "%s: sent more than %d bytes" NOT_VIRTFND, exchange->client->socket_path,
                     VF_CLIENT_MAX_BYTES);
@@ -238,7 +239,9 @@ static void set_options(Exchange *exchange, const VfClientRequest *request,
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
     // A stream lasts as long as the work does, so only its silence is limited.
-    if (exchange->event != NULL) {
+    if (exchange->follow) {
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT, 0L);
+    } else if (exchange->event != NULL) {
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)VF_CLIENT_STREAM_SECONDS);
     } else {
@@ -377,22 +380,38 @@ json_t *vf_client_get(VfClient *client, const char *path, char **text, GError **
     return vf_client_ask(client, request, NULL, text, error);
 }
 
+static gboolean stream(Exchange *exchange, const VfClientRequest *request, GError **error)
+{
+    gboolean ok = exchange_run(exchange, request, error);
+
+    if (ok && exchange->answer->len > 0) {
+        ok = FALSE;
+        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
+                    "%s: the answer broke off" VF_REMEDY
+                    "see why virtfnd stopped: journalctl -u virtfnd",
+                    exchange->client->socket_path);
+    }
+    exchange_clear(exchange);
+    return ok;
+}
+
 gboolean vf_client_stream(VfClient *client, const char *path, json_t *body, VfClientEvent event,
                           gpointer data, GError **error)
 {
     Exchange exchange = {.client = client, .event = event, .data = data};
     VfClientRequest request = {.method = "POST", .path = path, .expect = "application/x-ndjson"};
     char *text = set_json(&request, body);
-    gboolean ok = exchange_run(&exchange, &request, error);
+    gboolean ok = stream(&exchange, &request, error);
 
-    if (ok && exchange.answer->len > 0) {
-        ok = FALSE;
-        g_set_error(error, VF_ERROR, VF_ERROR_STATE,
-                    "%s: the answer broke off" VF_REMEDY
-                    "see why virtfnd stopped: journalctl -u virtfnd",
-                    client->socket_path);
-    }
-    exchange_clear(&exchange);
     free(text);
     return ok;
+}
+
+gboolean vf_client_follow(VfClient *client, const char *path, VfClientEvent event, gpointer data,
+                          GError **error)
+{
+    Exchange exchange = {.client = client, .follow = TRUE, .event = event, .data = data};
+    VfClientRequest request = {.method = "GET", .path = path, .expect = "application/x-ndjson"};
+
+    return stream(&exchange, &request, error);
 }

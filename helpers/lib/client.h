@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #define VF_CLIENT_SOCKET "/run/virtfn/virtfn.sock"
-#define VF_CLIENT_MAX_BYTES (64 * 1024 * 1024) // one answer, and one whole stream
+#define VF_CLIENT_MAX_BYTES (64 * 1024 * 1024) // one answer, and one whole stream of work
 #define VF_CLIENT_MAX_LINE (1024 * 1024)       // one line of a stream
 #define VF_CLIENT_SECONDS 60                   // one answer
 #define VF_CLIENT_STREAM_SECONDS 900           // silence between two events of a stream
@@ -57,6 +57,11 @@ typedef gboolean (*VfClientEvent)(const char *line, json_t *event, gpointer data
 // TRUE when the peer ended the stream after a whole line.
 gboolean vf_client_stream(VfClient *client, const char *path, json_t *body, VfClientEvent event,
                           gpointer data, GError **error);
+
+// GET of a stream that tells what happens, as long as both sides like: neither its silence nor its
+// length is limited, only a line is. TRUE when the peer ended it after a whole line.
+gboolean vf_client_follow(VfClient *client, const char *path, VfClientEvent event, gpointer data,
+                          GError **error);
 
 // The GError of a problem document; also of one that is embedded in an object. A document without
 // a detail gives VF_ERROR_INTERNAL and "`object`: …".

@@ -15,7 +15,7 @@ teardown() {
 
 @test "help lists every command" {
     run -0 virtfn help
-    for command in init status list show render doctor help; do
+    for command in init status list show render doctor events help; do
         grep -q "^  $command " <<<"$output"
     done
     run -0 virtfn --help
@@ -23,7 +23,7 @@ teardown() {
 }
 
 @test "help of each command shows its usage and its options" {
-    for command in init status list show render doctor; do
+    for command in init status list show render doctor events; do
         run -0 virtfn help "$command"
         [[ ${lines[0]} == "Usage: virtfn $command [OPTION…]"* ]]
         [[ $output == *"--socket"* ]]

@@ -48,7 +48,7 @@ serve() {
 }
 
 @test "commands" {
-    expect_offer 'virtfn ' 'attach detach doctor help image init list pause reconf remap render resume settle show status'
+    expect_offer 'virtfn ' 'attach detach doctor events help image init list pause reconf remap render resume settle show status'
     expect_offer 'virtfn s' 'settle show status'
     expect_offer 'virtfn help do' 'doctor'
     expect_offer "virtfn --json --socket $SOCKET st" 'status'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# GET /v1/events: what is told of requests for accelerators, to whom, and how it ends.
+# GET /v1/events and virtfn events: what is told of requests for accelerators, to whom, and how it ends.
 
 bats_require_minimum_version 1.5.0
 load ../lib/daemon
@@ -102,4 +102,77 @@ ready'
     listen
     cli detach g1
     heard '.event == "gone"'
+}
+
+# follow [OPTION]: virtfn events in the background, until it is killed or the daemon ends.
+follow() {
+    "$BUILD/virtfn" --socket "$VIRTFN_SOCKET" "$@" events >"$EVENTS" 2>"$BATS_TEST_TMPDIR/error" 3>&- &
+    LISTENER=$!
+}
+
+@test "virtfn events: a line for what there is, and for each change" {
+    start_guest g1 0
+    start_guest g2 1
+    cli attach g1 sha
+    settles g1 'holding sha 0'
+    follow
+    await "g1/acc: sha, holding, region 0 of $PF, priority 0" "$EVENTS"
+    equal "$(wc -l <"$EVENTS")" 1
+    cli attach g2 sha
+    await 'g2/acc: sha, waiting, 0 ahead, priority 0' "$EVENTS"
+    echo 'no clock' >"$CARD/fail-load"
+    cli remap g1 aes
+    await 'exit status 1: no' "$EVENTS"
+    cli detach g2
+    await 'g2/acc: asks for nothing any more' "$EVENTS"
+    equal "$(cat "$BATS_TEST_TMPDIR/error")" ''
+    # As ^C does. A shell has its jobs in the background ignore that.
+    kill -TERM "$LISTENER"
+    wait "$LISTENER" || equal $? 143
+    LISTENER=
+    equal "$(problems)" ''
+}
+
+@test "virtfn events --json: as the daemon says it" {
+    start_guest g1 0
+    follow --json
+    heard '.event == "ready"'
+    cli attach g1 sha
+    heard '.attachment.state == "holding"'
+    cli detach g1
+    heard '.event == "gone"'
+}
+
+@test "virtfn events: the daemon ends, or is killed" {
+    local code=0
+    follow
+    start_guest g1 0
+    cli attach g1 sha
+    await 'g1/acc: sha, holding' "$EVENTS"
+    stop_daemon
+    wait "$LISTENER" || code=$?
+    LISTENER=
+    equal "$code $(cat "$BATS_TEST_TMPDIR/error")" \
+        "1 virtfn: events: virtfnd has ended them -- once it runs again, 'virtfn events' begins with what there is"
+    start_daemon
+    follow
+    await 'g1/acc: sha, holding' "$EVENTS"
+    kill -9 "$DAEMON"
+    wait "$DAEMON" || true
+    code=0
+    wait "$LISTENER" || code=$?
+    LISTENER=
+    equal "$code $(cat "$BATS_TEST_TMPDIR/error")" \
+        "1 virtfn: $VIRTFN_SOCKET: the answer broke off -- see why virtfnd stopped: journalctl -u virtfnd"
+    run cli events
+    [[ $status -eq 1 && $output == *'nobody serves this socket'* ]]
+    start_daemon
+}
+
+@test "virtfn events: a full disk ends it" {
+    start_guest g1 0
+    cli attach g1 sha
+    settles g1 'holding sha 0'
+    run bash -c '"$0" --socket "$1" events >/dev/full' "$BUILD/virtfn" "$VIRTFN_SOCKET"
+    expect 1 'virtfn: standard output: No space left on device'
 }
