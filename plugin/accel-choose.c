@@ -27,50 +27,44 @@ gboolean vf_accel_over_quota(const VfAccel *accel, const VfAccelRequest *request
            request->domain->held >= limits->held_per_domain;
 }
 
+static gboolean is_free_longer(const VfAccelRegion *a, const VfAccelRegion *b)
+{
+    return a->since < b->since;
+}
+
+static gboolean is_held_shorter(const VfAccelRegion *a, const VfAccelRegion *b)
+{
+    return a->since > b->since;
+}
+
+static gboolean has_fewer_sharers(const VfAccelRegion *a, const VfAccelRegion *b)
+{
+    return a->n_holders < b->n_holders;
+}
+
+// The first region of a set, not empty, that none of the others is better than.
+static inline guint pick(const VfAccel *accel, VfAccelSet set,
+                         gboolean (*is_better)(const VfAccelRegion *a, const VfAccelRegion *b))
+{
+    guint best = (guint)__builtin_ctzll(set);
+
+    while ((set &= set - 1) != 0) {
+        guint r = (guint)__builtin_ctzll(set);
+
+        if (is_better(&accel->regions[r], &accel->regions[best]))
+            best = r;
+    }
+    return best;
+}
+
 // Of free regions: where it was before, else a blank one, else the one that is free the longest.
 static guint pick_free(const VfAccel *accel, const VfAccelRequest *request, VfAccelSet set)
 {
-    guint best = VF_ACCEL_NONE;
-
     if (request->last_region != VF_ACCEL_NONE && (set & VF_ACCEL_BIT(request->last_region)) != 0)
         return request->last_region;
     if ((set & accel->blank) != 0)
         set &= accel->blank;
-    for (; set != 0; set &= set - 1) {
-        guint r = (guint)__builtin_ctzll(set);
-
-        if (best == VF_ACCEL_NONE || accel->regions[r].since < accel->regions[best].since)
-            best = r;
-    }
-    return best;
-}
-
-// Of shared regions: the one with the fewest sharers.
-static guint pick_shared(const VfAccel *accel, VfAccelSet set)
-{
-    guint best = VF_ACCEL_NONE;
-
-    for (; set != 0; set &= set - 1) {
-        guint r = (guint)__builtin_ctzll(set);
-
-        if (best == VF_ACCEL_NONE || accel->regions[r].n_holders < accel->regions[best].n_holders)
-            best = r;
-    }
-    return best;
-}
-
-// Of held regions: the one held for the shortest time, which loses the least.
-static guint pick_youngest(const VfAccel *accel, VfAccelSet set)
-{
-    guint best = VF_ACCEL_NONE;
-
-    for (; set != 0; set &= set - 1) {
-        guint r = (guint)__builtin_ctzll(set);
-
-        if (best == VF_ACCEL_NONE || accel->regions[r].since > accel->regions[best].since)
-            best = r;
-    }
-    return best;
+    return pick(accel, set, is_free_longer);
 }
 
 // The weakest grip that a level overcomes: a holder of priority p resists levels up to p.
@@ -110,15 +104,16 @@ VfAccelPlace vf_accel_choose(const VfAccel *accel, const VfAccelRequest *request
         return (VfAccelPlace){VF_ACCEL_ASSIGN_LOAD, pick_free(accel, request, open & can)};
     if (request->shared && (accel->joinable & have & function) != 0)
         return (VfAccelPlace){VF_ACCEL_ASSIGN,
-                              pick_shared(accel, accel->joinable & have & function)};
+                              pick(accel, accel->joinable & have & function, has_fewer_sharers)};
     // A victim that can do with another function lends its own.
     if (request->function == VF_ACCEL_NONE)
         function |= accel->lendable;
     VfAccelSet prey = weakest(accel, (have | can) & function & ~accel->guarded, level);
+    // Who holds for the shortest time loses the least.
     if ((prey & have) != 0)
-        return (VfAccelPlace){VF_ACCEL_PREEMPT, pick_youngest(accel, prey & have)};
+        return (VfAccelPlace){VF_ACCEL_PREEMPT, pick(accel, prey & have, is_held_shorter)};
     if (prey != 0)
-        return (VfAccelPlace){VF_ACCEL_PREEMPT_LOAD, pick_youngest(accel, prey)};
+        return (VfAccelPlace){VF_ACCEL_PREEMPT_LOAD, pick(accel, prey, is_held_shorter)};
     return (VfAccelPlace){VF_ACCEL_WAIT, VF_ACCEL_NONE};
 }
 
