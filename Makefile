@@ -99,6 +99,7 @@ LIB_SOURCES := \
 	plugin/config-refuse.c \
 	plugin/config-scan.c \
 	plugin/config.c \
+	plugin/daemon-leases.c \
 	plugin/daemon.c \
 	plugin/domains.c \
 	plugin/domdevice.c \

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// State of the daemon: loading, rebuilding, and the pairing of every change in memory with its row
-// in the ledger. Rebuilding is the one answer to start-up, to a changed inventory and to a commit
-// that failed: a new table, filled from the ledger.
+// State of the daemon: loading, rebuilding and commits. Rebuilding is the one answer to start-up,
+// to a changed inventory and to a commit that failed: a new table, filled from the ledger. What
+// changes in the table while it serves is in daemon-leases.c.
 
 #include "daemon.h"
-
-#include <string.h>
 
 #include "broker.h"
 #include "choices.h"
@@ -397,15 +395,10 @@ static gboolean commit_now(gpointer data)
 
 // Once per turn of the loop, before the server reads on: the requests that came together share a
 // commit, and are answered by the server's next turn.
-static void schedule_commit(VfDaemon *daemon)
+void vf_daemon_changed(VfDaemon *daemon)
 {
     if (daemon->commit_source == 0)
         daemon->commit_source = g_idle_add_full(G_PRIORITY_HIGH, commit_now, daemon, NULL);
-}
-
-void vf_daemon_changed(VfDaemon *daemon)
-{
-    schedule_commit(daemon);
 }
 
 void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer data)
@@ -414,143 +407,5 @@ void vf_daemon_after_commit(VfDaemon *daemon, VfCommitted callback, gpointer dat
 
     *waiting = (Waiting){callback, data};
     g_queue_push_tail(&daemon->commits, waiting);
-    schedule_commit(daemon);
-}
-
-// ---- leases and pointers
-
-gboolean vf_daemon_store(VfDaemon *daemon, const VfLease *lease, GError **error)
-{
-    const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
-
-    schedule_commit(daemon);
-    return vf_ledger_put_lease(daemon->ledger, lease,
-                               vf_daemon_pool(daemon, lease->pool)->config->name,
-                               &slot->pf->pci.address, slot->index, error);
-}
-
-gboolean vf_daemon_keep(VfDaemon *daemon, VfLease *lease, VfLeaseState state, GError **error)
-{
-    lease->state = state;
-    lease->generation = ++daemon->generation;
-    lease->since = g_get_real_time();
-    // The QEMU that had it paused is gone.
-    if (state != VF_LEASE_RUNNING)
-        vf_lease_set_pause(lease, 0, NULL, NULL);
-    if (!vf_daemon_store(daemon, lease, error))
-        return FALSE;
-    vf_broker_lease_changed(daemon, lease);
-    return TRUE;
-}
-
-const VfSettings *vf_daemon_profile(const VfDaemon *daemon, guint pool, const VfPciAddr *pf)
-{
-    const VfPoolConfig *config = vf_daemon_pool(daemon, pool)->config;
-    const char *chosen = vf_choice_find(daemon, config->name, pf);
-
-    return chosen != NULL ? g_hash_table_lookup(daemon->config->profiles, chosen)
-                          : &config->settings;
-}
-
-gboolean vf_daemon_is_current(const VfDaemon *daemon, const VfLease *lease)
-{
-    const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
-    VfSettings due;
-    gboolean same;
-
-    vf_settings_merge(&due, vf_daemon_profile(daemon, lease->pool, &slot->pf->pci.address),
-                      &lease->claim);
-    same = vf_settings_equal(&due, &lease->settings);
-    vf_settings_clear(&due);
-    return same;
-}
-
-void vf_daemon_set_claim(const VfDaemon *daemon, VfLease *lease, const VfSettings *claim)
-{
-    const VfSlot *slot = vf_daemon_slot(daemon, lease->pool, lease->slot);
-
-    vf_settings_clear(&lease->claim);
-    vf_settings_clear(&lease->settings);
-    if (claim != NULL)
-        vf_settings_merge(&lease->claim, claim, claim);
-    vf_settings_merge(&lease->settings,
-                      vf_daemon_profile(daemon, lease->pool, &slot->pf->pci.address),
-                      &lease->claim);
-}
-
-void vf_daemon_drop(VfDaemon *daemon, VfLease *lease)
-{
-    g_autoptr(GError) error = NULL;
-
-    vf_broker_lease_gone(daemon, lease);
-    schedule_commit(daemon);
-    if (!vf_ledger_delete_lease(daemon->ledger, lease->uuid, lease->device, &error))
-        vf_log(G_LOG_LEVEL_WARNING, lease->domain, NULL, "ledger: %s", error->message);
-    vf_allocator_release(daemon->allocator, lease);
-}
-
-void vf_daemon_drop_orphans(VfDaemon *daemon, const char *uuid, const char *device)
-{
-    for (guint i = daemon->orphans->len; i-- > 0;) {
-        const VfOrphan *orphan = g_ptr_array_index(daemon->orphans, i);
-        g_autoptr(GError) error = NULL;
-
-        if (strcmp(orphan->uuid, uuid) != 0 ||
-            (device != NULL && strcmp(orphan->device, device) != 0))
-            continue;
-        schedule_commit(daemon);
-        if (!vf_ledger_delete_lease(daemon->ledger, uuid, orphan->device, &error))
-            vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", error->message);
-        g_ptr_array_remove_index(daemon->orphans, i);
-    }
-}
-
-guint vf_daemon_point(VfDaemon *daemon, guint pool, const char *uuid, const char *device,
-                      const guint *avoid, guint n_avoid)
-{
-    guint slot = vf_allocator_point(daemon->allocator, pool, uuid, device, avoid, n_avoid);
-    g_autoptr(GError) error = NULL;
-
-    if (slot == VF_NO_SLOT) {
-        vf_daemon_unpoint(daemon, uuid, device);
-        return slot;
-    }
-    const VfSlot *s = vf_daemon_slot(daemon, pool, slot);
-    VfPointer pointer = {.device = device, .pool = pool, .slot = slot};
-    g_strlcpy(pointer.uuid, uuid, sizeof(pointer.uuid));
-    schedule_commit(daemon);
-    if (!vf_ledger_put_pointer(daemon->ledger, &pointer, vf_daemon_pool(daemon, pool)->config->name,
-                               &s->pf->pci.address, s->index, &error))
-        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "assignments: %s", error->message);
-    return slot;
-}
-
-void vf_daemon_unpoint(VfDaemon *daemon, const char *uuid, const char *device)
-{
-    g_autoptr(GError) error = NULL;
-
-    vf_allocator_unpoint(daemon->allocator, uuid, device);
-    schedule_commit(daemon);
-    if (!vf_ledger_delete_pointers(daemon->ledger, uuid, device, &error))
-        vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "assignments: %s", error->message);
-}
-
-char *vf_daemon_holders(const VfDaemon *daemon, guint pool)
-{
-    g_autoptr(GPtrArray) leases = vf_allocator_leases(daemon->allocator, NULL);
-    GString *text = g_string_new(NULL);
-    guint n = 0;
-
-    for (guint i = 0; i < leases->len; i++) {
-        const VfLease *lease = g_ptr_array_index(leases, i);
-
-        if (lease->pool != pool || n++ >= 8)
-            continue;
-        g_autofree char *name = vf_inventory_name(vf_daemon_slot(daemon, pool, lease->slot));
-        g_string_append_printf(text, "%s%s by '%s'", text->len > 0 ? ", " : "", name,
-                               vf_lease_holder(lease));
-    }
-    if (n > 8)
-        g_string_append_printf(text, " and %u more", n - 8);
-    return g_string_free(text, FALSE);
+    vf_daemon_changed(daemon);
 }
