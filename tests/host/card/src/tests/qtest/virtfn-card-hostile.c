@@ -11,24 +11,6 @@
 #include "standard-headers/linux/pci_regs.h"
 #include "virtfn-card-lib.h"
 
-#define CRC_12345 "3523d118"
-#define CRC_123456789 "839206e3"
-
-/* A VF with a stream that has begun; end_stream() says if it is intact. */
-static void start_stream(CardTest *t)
-{
-    card_start(t, 1, NULL);
-    set_vfs(t, 4);
-    give(t, 0, CARD_CRC32C, 1);
-    expect(t, 1, "12345", CRC_12345);
-}
-
-static void end_stream(CardTest *t)
-{
-    expect(t, 1, "6789", CRC_123456789);
-    card_stop(t);
-}
-
 static void test_commands(void)
 {
     const uint32_t numbers[] = { 0, CARD_COMMAND_UNLOAD + 1, 1000, ~0u };
@@ -63,10 +45,7 @@ static void test_overrun(void)
     CardTest t;
 
     start_stream(&t);
-    pf_set(&t, CARD_PF_LENGTH, make_image(&t, 0, CARD_SHA256, 100000));
-    pf_set(&t, CARD_PF_ADDRESS, IMAGE);
-    pf_set(&t, CARD_PF_REGION, 2);
-    pf_set(&t, CARD_PF_COMMAND, CARD_COMMAND_LOAD);
+    begin_load(&t, 2, make_image(&t, 0, CARD_SHA256, 100000));
     pf_set(&t, CARD_PF_REGION, 0);
     pf_set(&t, CARD_PF_VF, 1);
     pf_set(&t, CARD_PF_COMMAND, CARD_COMMAND_DISCONNECT);
@@ -224,16 +203,12 @@ static void test_image_changes(void)
 
     start_stream(&t);
     size = make_image(&t, 0, CARD_SHA256, 1000);
-    pf_set(&t, CARD_PF_REGION, 2);
-    pf_set(&t, CARD_PF_ADDRESS, IMAGE);
-    pf_set(&t, CARD_PF_LENGTH, size);
-    pf_set(&t, CARD_PF_COMMAND, CARD_COMMAND_LOAD);
+    begin_load(&t, 2, size);
     qtest_writel(t.qts, IMAGE + CARD_IMAGE_ACCELERATOR, 99);
     seal(&t, IMAGE, size);
     step_ms(&t, 10);
     g_assert_cmpint(pf_get(&t, CARD_PF_STATUS), ==, CARD_ERROR_ACCELERATOR);
-    g_assert_cmpint(region_get(&t, 2, CARD_REGION_STATE), ==,
-                    CARD_REGION_BROKEN);
+    expect_state(&t, 2, CARD_REGION_BROKEN);
     end_stream(&t);
 }
 

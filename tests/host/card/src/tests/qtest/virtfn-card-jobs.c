@@ -16,8 +16,6 @@
     "d9c44b16b77fde757bccb3df456dc7f44e3e067a88080f8d6c9434e8d4ffa071"
 #define SHA_ABC_DEF_GHI \
     "3f937185e1d5974f8e5305179e668b2e63885944a55c860a8c716c29e68d2ae0"
-#define CRC_12345 "3523d118"
-#define CRC_123456789 "839206e3"
 
 static const uint8_t aes_plain[64] = {
     0x6b, 0xc1, 0xbe, 0xe2, 0x2e, 0x40, 0x9f, 0x96,
@@ -54,18 +52,31 @@ static const uint8_t aes256[48] = {
     "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5" \
     "2b0930daa23de94ce87017ba2d84988ddfc9c58db67aada613c2dd08457941a6"
 
+/* A card with @vfs VFs, the first of them with an accelerator */
+static void start(CardTest *t, int vfs, uint32_t accelerator)
+{
+    card_start(t, 1, NULL);
+    set_vfs(t, vfs);
+    give(t, 0, accelerator, 0);
+}
+
+/* For AES: counter block and key; for others nothing. */
+static void init(CardTest *t, int vf, const void *data, uint32_t length)
+{
+    g_assert_cmpint(job(t, vf, CARD_OPERATION_INIT, data, length), ==,
+                    CARD_VF_DONE);
+}
+
 static void test_sha256(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_SHA256, 0);
+    start(&t, 1, CARD_SHA256);
     expect(&t, 0, "abc", SHA_ABC);
     expect(&t, 0, "def", SHA_ABC_DEF);
     expect(&t, 0, "ghi", SHA_ABC_DEF_GHI);
     g_assert_cmpint(vf_get(&t, 0, CARD_VF_JOBS), ==, 3);
-    g_assert_cmpint(job(&t, 0, CARD_OPERATION_INIT, "", 0), ==, CARD_VF_DONE);
+    init(&t, 0, "", 0);
     expect(&t, 0, "abc", SHA_ABC);
     card_stop(&t);
 }
@@ -75,9 +86,7 @@ static void test_aes_ctr(void)
     g_autofree char *head = g_strndup(AES128_RESULT, 2 * 21);
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_AES_CTR, 0);
+    start(&t, 1, CARD_AES_CTR);
     g_assert_cmpint(job(&t, 0, CARD_OPERATION_RUN, "abc", 3), ==,
                     CARD_VF_ERROR_CONTEXT);
     for (int size = 0; size < 48; size++) {
@@ -86,16 +95,13 @@ static void test_aes_ctr(void)
                             CARD_VF_ERROR_LENGTH);
         }
     }
-    g_assert_cmpint(job(&t, 0, CARD_OPERATION_INIT, aes256, 48), ==,
-                    CARD_VF_DONE);
+    init(&t, 0, aes256, 48);
     expect_bytes(&t, 0, aes_plain, 64, AES256_RESULT);
-    g_assert_cmpint(job(&t, 0, CARD_OPERATION_INIT, aes128, 32), ==,
-                    CARD_VF_DONE);
+    init(&t, 0, aes128, 32);
     expect_bytes(&t, 0, aes_plain, 64, AES128_RESULT);
 
     /* The stream goes on in the middle of a block. */
-    g_assert_cmpint(job(&t, 0, CARD_OPERATION_INIT, aes128, 32), ==,
-                    CARD_VF_DONE);
+    init(&t, 0, aes128, 32);
     expect_bytes(&t, 0, aes_plain, 21, head);
     expect_bytes(&t, 0, aes_plain + 21, 43, AES128_RESULT + 2 * 21);
     card_stop(&t);
@@ -105,11 +111,9 @@ static void test_crc32c(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_CRC32C, 0);
+    start(&t, 1, CARD_CRC32C);
     expect(&t, 0, "123456789", CRC_123456789);
-    g_assert_cmpint(job(&t, 0, CARD_OPERATION_INIT, "", 0), ==, CARD_VF_DONE);
+    init(&t, 0, "", 0);
     expect(&t, 0, "", "00000000");
     expect(&t, 0, "12345", CRC_12345);
     expect(&t, 0, "6789", CRC_123456789);
@@ -123,9 +127,7 @@ static void test_vector_add(void)
     g_autofree uint8_t *many = g_malloc0(most + 4);
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_VECTOR_ADD, 0);
+    start(&t, 1, CARD_VECTOR_ADD);
     expect_bytes(&t, 0, words, 8, "01000000ffffffff");
     expect_bytes(&t, 0, words, 8, "02000000feffffff");
     expect_bytes(&t, 0, words, 4, "03000000");
@@ -145,9 +147,7 @@ static void test_context(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 4);
-    give(&t, 0, CARD_SHA256, 0);
+    start(&t, 4, CARD_SHA256);
     expect(&t, 0, "abc", SHA_ABC);
     g_assert_cmpint(save(&t, 0, SAVED), ==, CARD_IDLE);
     g_assert_cmpint(command(&t, CARD_COMMAND_DISCONNECT, 0, 0), ==, CARD_IDLE);
@@ -160,8 +160,7 @@ static void test_context(void)
 
     g_assert_cmpint(load(&t, 2, 0, CARD_SHA256), ==, CARD_IDLE);
     g_assert_cmpint(restore(&t, 2, SAVED), ==, CARD_IDLE);
-    g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_CONNECT, 2, 0, 0, 0,
-                               CARD_FLAG_KEEP), ==, CARD_IDLE);
+    reconnect(&t, 2, 0);
     g_assert_cmpint(vf_get(&t, 0, CARD_VF_JOBS), ==, 1);
     expect(&t, 0, "def", SHA_ABC_DEF);
     expect(&t, 1, "ghi", SHA_ABC_DEF_GHI);
@@ -176,8 +175,7 @@ static void move(CardTest *t)
     g_assert_cmpint(command(t, CARD_COMMAND_DISCONNECT, 0, 0), ==, CARD_IDLE);
     g_assert_cmpint(command(t, CARD_COMMAND_UNLOAD, 0, 0), ==, CARD_IDLE);
     g_assert_cmpint(restore(t, 2, SAVED), ==, CARD_IDLE);
-    g_assert_cmpint(command_on(t, 0, CARD_COMMAND_CONNECT, 2, 0, 0, 0,
-                               CARD_FLAG_KEEP), ==, CARD_IDLE);
+    reconnect(t, 2, 0);
 }
 
 static void test_context_move(void)
@@ -188,9 +186,7 @@ static void test_context_move(void)
 
     for (int accelerator = 1; accelerator <= CARD_ACCELERATORS;
          accelerator++) {
-        card_start(&t, 1, NULL);
-        set_vfs(&t, 1);
-        give(&t, 0, accelerator, 0);
+        start(&t, 1, accelerator);
         g_assert_cmpint(load(&t, 2, 0, accelerator), ==, CARD_IDLE);
         switch (accelerator) {
         case CARD_SHA256:
@@ -199,8 +195,7 @@ static void test_context_move(void)
             expect(&t, 0, "def", SHA_ABC_DEF);
             break;
         case CARD_AES_CTR:
-            g_assert_cmpint(job(&t, 0, CARD_OPERATION_INIT, aes128, 32), ==,
-                            CARD_VF_DONE);
+            init(&t, 0, aes128, 32);
             expect_bytes(&t, 0, aes_plain, 21, head);
             move(&t);
             expect_bytes(&t, 0, aes_plain + 21, 43, AES128_RESULT + 2 * 21);
@@ -224,41 +219,33 @@ static void test_context_window(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_CRC32C, 0);
-    expect(&t, 0, "12345", CRC_12345);
+    start_stream(&t);
     g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_SAVE, 0, 0, 0x4000,
                                CARD_CONTEXT_BYTES, CARD_FLAG_WINDOW), ==,
                     CARD_IDLE);
     g_assert_cmphex(qtest_readl(t.qts, window_address(0) + 0x4000), ==,
                     CARD_CONTEXT_MAGIC_VALUE);
-    expect(&t, 0, "a", "becfdac4");
+    expect(&t, 1, "a", "becfdac4");
     g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_RESTORE, 0, 0, 0x4000,
                                CARD_CONTEXT_BYTES, CARD_FLAG_WINDOW), ==,
                     CARD_IDLE);
-    expect(&t, 0, "6789", CRC_123456789);
-    card_stop(&t);
+    end_stream(&t);
 }
 
 static void test_context_faults(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_CRC32C, 0);
-    expect(&t, 0, "12345", CRC_12345);
+    start_stream(&t);
     pf_set(&t, CARD_PF_FAULTS, CARD_FAULT_SAVE);
     g_assert_cmpint(save(&t, 0, SAVED), ==, CARD_ERROR_SAVE);
     g_assert_cmphex(qtest_readl(t.qts, SAVED), ==, 0);
     g_assert_cmpint(save(&t, 0, SAVED), ==, CARD_IDLE);
     pf_set(&t, CARD_PF_FAULTS, CARD_FAULT_RESTORE);
     g_assert_cmpint(restore(&t, 0, SAVED), ==, CARD_ERROR_RESTORE);
-    g_assert_cmpint(vf_get(&t, 0, CARD_VF_JOBS), ==, 0);
+    g_assert_cmpint(vf_get(&t, 1, CARD_VF_JOBS), ==, 0);
     g_assert_cmpint(restore(&t, 0, SAVED), ==, CARD_IDLE);
-    expect(&t, 0, "6789", CRC_123456789);
-    card_stop(&t);
+    end_stream(&t);
 }
 
 /* A disconnect ends a job without effect; a gentle one is refused. */
@@ -266,35 +253,28 @@ static void test_disconnect_job(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_CRC32C, 0);
-    expect(&t, 0, "12345", CRC_12345);
+    start_stream(&t);
     qtest_memwrite(t.qts, SOURCE, "6789", 4);
-    ring(&t, 0, CARD_OPERATION_RUN, 4);
+    ring(&t, 1, CARD_OPERATION_RUN, 4);
     g_assert_cmpint(region_get(&t, 0, CARD_REGION_RUNNING), ==, 1);
     g_assert_cmpint(save(&t, 0, SAVED), ==, CARD_ERROR_RUNNING);
     g_assert_cmpint(restore(&t, 0, SAVED), ==, CARD_ERROR_RUNNING);
     g_assert_cmpint(load(&t, 0, 0, CARD_SHA256), ==, CARD_ERROR_RUNNING);
-    g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_DISCONNECT, 0, 0, 0, 0,
+    g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_DISCONNECT, 0, 1, 0, 0,
                                CARD_FLAG_DRAINED), ==, CARD_ERROR_RUNNING);
-    g_assert_cmpint(command(&t, CARD_COMMAND_DISCONNECT, 0, 0), ==, CARD_IDLE);
-    g_assert_cmpint(vf_get(&t, 0, CARD_VF_STATUS), ==, CARD_VF_ERROR_ABORTED);
+    g_assert_cmpint(command(&t, CARD_COMMAND_DISCONNECT, 0, 1), ==, CARD_IDLE);
+    g_assert_cmpint(vf_get(&t, 1, CARD_VF_STATUS), ==, CARD_VF_ERROR_ABORTED);
     step_ms(&t, 10);
     g_assert_cmpint(region_get(&t, 0, CARD_REGION_JOBS), ==, 1);
-    g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_CONNECT, 0, 0, 0, 0,
-                               CARD_FLAG_KEEP), ==, CARD_IDLE);
-    expect(&t, 0, "6789", CRC_123456789);
-    card_stop(&t);
+    reconnect(&t, 0, 1);
+    end_stream(&t);
 }
 
 static void test_hang(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 2);
-    give(&t, 0, CARD_CRC32C, 0);
+    start(&t, 2, CARD_CRC32C);
     give(&t, 2, CARD_CRC32C, 1);
     for (int end = 0; end < 2; end++) {
         pf_set(&t, CARD_PF_FAULT_VF, 0);
@@ -302,11 +282,9 @@ static void test_hang(void)
                         CARD_VF_BUSY);
         step_ms(&t, 60000);
         g_assert_cmpint(vf_get(&t, 0, CARD_VF_STATUS), ==, CARD_VF_BUSY);
-        g_assert_cmpint(job(&t, 1, CARD_OPERATION_INIT, "", 0), ==,
-                        CARD_VF_DONE);
+        init(&t, 1, "", 0);
         if (end) {
-            flr(&t, vf_devfn(&t, 0, 0));
-            enable(&t, vf_devfn(&t, 0, 0));
+            flr_vf(&t, 0);
             expect(&t, 0, "6789", CRC_123456789);
         } else {
             g_assert_cmpint(command(&t, CARD_COMMAND_DISCONNECT, 0, 0), ==,
@@ -324,14 +302,10 @@ static void test_flr(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 2);
-    give(&t, 0, CARD_CRC32C, 1);
-    expect(&t, 1, "12345", CRC_12345);
+    start_stream(&t);
     qtest_memwrite(t.qts, SOURCE, "6789", 4);
     ring(&t, 1, CARD_OPERATION_RUN, 4);
-    flr(&t, vf_devfn(&t, 0, 1));
-    enable(&t, vf_devfn(&t, 0, 1));
+    flr_vf(&t, 1);
     step_ms(&t, 10);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_STATUS), ==, CARD_VF_IDLE);
     g_assert_cmphex(vf_get(&t, 1, CARD_VF_SOURCE), ==, 0);
@@ -339,8 +313,7 @@ static void test_flr(void)
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_IRQ_STATUS), ==, 0);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_ACCELERATOR), ==, CARD_CRC32C);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_JOBS), ==, 1);
-    expect(&t, 1, "6789", CRC_123456789);
-    card_stop(&t);
+    end_stream(&t);
 }
 
 /* A reset at any point between the first register and the doorbell */
@@ -353,27 +326,22 @@ static void test_flr_between(void)
     const uint32_t values[] = { SOURCE, 0, DESTINATION, 0, 4 };
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 1);
-    give(&t, 0, CARD_CRC32C, 0);
-    expect(&t, 0, "12345", CRC_12345);
+    start_stream(&t);
     qtest_memwrite(t.qts, SOURCE, "6789", 4);
     for (int after = 0; after < ARRAY_SIZE(words); after++) {
         for (int i = 0; i < ARRAY_SIZE(words); i++) {
-            vf_set(&t, 0, words[i], values[i]);
+            vf_set(&t, 1, words[i], values[i]);
             if (i == after) {
-                flr(&t, vf_devfn(&t, 0, 0));
-                enable(&t, vf_devfn(&t, 0, 0));
+                flr_vf(&t, 1);
             }
         }
-        vf_set(&t, 0, CARD_VF_DOORBELL, CARD_OPERATION_RUN);
+        vf_set(&t, 1, CARD_VF_DOORBELL, CARD_OPERATION_RUN);
         step_ms(&t, 10);
-        g_assert_cmpint(vf_get(&t, 0, CARD_VF_STATUS), ==,
+        g_assert_cmpint(vf_get(&t, 1, CARD_VF_STATUS), ==,
                         CARD_VF_ERROR_RESET);
-        g_assert_cmpint(vf_get(&t, 0, CARD_VF_JOBS), ==, 1);
+        g_assert_cmpint(vf_get(&t, 1, CARD_VF_JOBS), ==, 1);
     }
-    expect(&t, 0, "6789", CRC_123456789);
-    card_stop(&t);
+    end_stream(&t);
 }
 
 /* A reset of the PF takes VFs and connections; regions stay. */
@@ -381,31 +349,21 @@ static void test_flr_pf(void)
 {
     CardTest t;
 
-    card_start(&t, 1, NULL);
-    set_vfs(&t, 2);
-    give(&t, 0, CARD_CRC32C, 1);
-    expect(&t, 1, "12345", CRC_12345);
-    pf_set(&t, CARD_PF_ADDRESS, IMAGE);
-    pf_set(&t, CARD_PF_REGION, 2);
-    pf_set(&t, CARD_PF_LENGTH, make_image(&t, 0, CARD_CRC32C, 10000));
-    pf_set(&t, CARD_PF_COMMAND, CARD_COMMAND_LOAD);
+    start_stream(&t);
+    begin_load(&t, 2, make_image(&t, 0, CARD_CRC32C, 10000));
     g_assert_cmpint(pf_get(&t, CARD_PF_STATUS), ==, CARD_BUSY);
     flr(&t, 0);
     card_set_up(&t);
     step_ms(&t, 100);
     g_assert_cmpint(pf_get(&t, CARD_PF_STATUS), ==, CARD_IDLE);
     g_assert_cmpint(pf_get(&t, CARD_PF_IRQ_STATUS), ==, 0);
-    g_assert_cmpint(region_get(&t, 2, CARD_REGION_STATE), ==,
-                    CARD_REGION_BROKEN);
-    g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                    CARD_REGION_READY);
+    expect_state(&t, 2, CARD_REGION_BROKEN);
+    expect_state(&t, 0, CARD_REGION_READY);
     g_assert_cmphex(region_get(&t, 0, CARD_REGION_VF), ==, CARD_NONE);
     g_assert_cmphex(vf_get(&t, 1, CARD_VF_MAGIC), !=, CARD_VF_MAGIC_VALUE);
     set_vfs(&t, 2);
-    g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_CONNECT, 0, 0, 0, 0,
-                               CARD_FLAG_KEEP), ==, CARD_IDLE);
-    expect(&t, 0, "6789", CRC_123456789);
-    card_stop(&t);
+    reconnect(&t, 0, 1);
+    end_stream(&t);
 }
 
 void card_add_jobs(void)

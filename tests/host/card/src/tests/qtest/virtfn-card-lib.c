@@ -83,6 +83,11 @@ uint32_t region_get(CardTest *t, int region, int field)
     return pf_get(t, CARD_PF_REGION_ROW(region) + field);
 }
 
+void expect_state(CardTest *t, int region, uint32_t state)
+{
+    g_assert_cmpint(region_get(t, region, CARD_REGION_STATE), ==, state);
+}
+
 static void set_up_port(CardTest *t)
 {
     const uint64_t port = MMCFG + (PORT_DEVFN << 12);
@@ -187,6 +192,12 @@ void flr(CardTest *t, int devfn)
                PCI_EXP_DEVCTL_BCR_FLR);
 }
 
+void flr_vf(CardTest *t, int vf)
+{
+    flr(t, vf_devfn(t, 0, vf));
+    enable(t, vf_devfn(t, 0, vf));
+}
+
 void catch_msix(CardTest *t, int devfn, uint64_t table, uint64_t address,
                 uint32_t data)
 {
@@ -282,6 +293,14 @@ uint32_t make_image(CardTest *t, uint32_t kind, uint32_t accelerator,
     return CARD_IMAGE_HEADER + length;
 }
 
+void begin_load(CardTest *t, uint32_t region, uint32_t length)
+{
+    pf_set(t, CARD_PF_REGION, region);
+    pf_set(t, CARD_PF_ADDRESS, IMAGE);
+    pf_set(t, CARD_PF_LENGTH, length);
+    pf_set(t, CARD_PF_COMMAND, CARD_COMMAND_LOAD);
+}
+
 uint32_t load(CardTest *t, uint32_t region, uint32_t kind,
               uint32_t accelerator)
 {
@@ -294,6 +313,12 @@ void give(CardTest *t, uint32_t region, uint32_t accelerator, uint32_t vf)
     g_assert_cmpint(load(t, region, region % 2, accelerator), ==, CARD_IDLE);
     g_assert_cmpint(command(t, CARD_COMMAND_CONNECT, region, vf), ==,
                     CARD_IDLE);
+}
+
+void reconnect(CardTest *t, uint32_t region, uint32_t vf)
+{
+    g_assert_cmpint(command_on(t, 0, CARD_COMMAND_CONNECT, region, vf, 0, 0,
+                               CARD_FLAG_KEEP), ==, CARD_IDLE);
 }
 
 void ring(CardTest *t, int vf, uint32_t operation, uint32_t length)
@@ -336,4 +361,18 @@ void expect_bytes(CardTest *t, int vf, const void *data, uint32_t length,
 void expect(CardTest *t, int vf, const char *data, const char *expected)
 {
     expect_bytes(t, vf, data, strlen(data), expected);
+}
+
+void start_stream(CardTest *t)
+{
+    card_start(t, 1, NULL);
+    set_vfs(t, 4);
+    give(t, 0, CARD_CRC32C, 1);
+    expect(t, 1, "12345", CRC_12345);
+}
+
+void end_stream(CardTest *t)
+{
+    expect(t, 1, "6789", CRC_123456789);
+    card_stop(t);
 }

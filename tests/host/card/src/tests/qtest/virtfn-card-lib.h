@@ -25,6 +25,10 @@ typedef struct CardTest {
 
 #define SRIOV_CAP 0x120
 
+/* CRC-32C of "12345" and "123456789", as the card writes it */
+#define CRC_12345 "3523d118"
+#define CRC_123456789 "839206e3"
+
 /*
  * PF 0 has three regions, the second of kind 1, the others of kind 0, and
  * eight VFs, unless @options says otherwise.  With @functions more there are
@@ -39,6 +43,8 @@ uint32_t config_get(CardTest *t, int devfn, int offset);
 void config_set(CardTest *t, int devfn, int offset, uint32_t value);
 int vf_devfn(CardTest *t, int pf, int vf);
 void flr(CardTest *t, int devfn);
+/* The same, and what it undoes once more */
+void flr_vf(CardTest *t, int vf);
 
 uint32_t pf_get_of(CardTest *t, int pf, int offset);
 void pf_set_of(CardTest *t, int pf, int offset, uint32_t value);
@@ -47,6 +53,7 @@ void pf_set(CardTest *t, int offset, uint32_t value);
 uint32_t vf_get(CardTest *t, int vf, int offset);
 void vf_set(CardTest *t, int vf, int offset, uint32_t value);
 uint32_t region_get(CardTest *t, int region, int field);
+void expect_state(CardTest *t, int region, uint32_t state);
 
 uint64_t pf_address(int pf);
 uint64_t window_address(int pf);
@@ -74,10 +81,15 @@ uint32_t restore(CardTest *t, uint32_t region, uint64_t address);
 uint32_t make_image(CardTest *t, uint32_t kind, uint32_t accelerator,
                     uint32_t length);
 void seal(CardTest *t, uint64_t address, uint32_t length);
+/* Give the command with the image at IMAGE, and do not wait. */
+void begin_load(CardTest *t, uint32_t region, uint32_t length);
 uint32_t load(CardTest *t, uint32_t region, uint32_t kind,
               uint32_t accelerator);
 /* Load, then connect with a VF; all must work. */
 void give(CardTest *t, uint32_t region, uint32_t accelerator, uint32_t vf);
+
+/* Connect without clearing the context; it must work. */
+void reconnect(CardTest *t, uint32_t region, uint32_t vf);
 
 /* Ring, with @length bytes at SOURCE. */
 void ring(CardTest *t, int vf, uint32_t operation, uint32_t length);
@@ -88,6 +100,13 @@ uint32_t job(CardTest *t, int vf, uint32_t operation, const void *data,
 void expect(CardTest *t, int vf, const char *data, const char *expected);
 void expect_bytes(CardTest *t, int vf, const void *data, uint32_t length,
                   const char *expected);
+
+/*
+ * VF 1 of four sums up "12345" in region 0; end_stream() says if the sum
+ * goes on from there, and stops the card.
+ */
+void start_stream(CardTest *t);
+void end_stream(CardTest *t);
 
 void card_add_jobs(void);
 void card_add_hostile(void);

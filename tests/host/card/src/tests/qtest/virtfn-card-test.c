@@ -30,8 +30,7 @@ static void test_identity(void)
     g_assert_cmpint(region_get(&t, 0, CARD_REGION_KIND), ==, 0);
     g_assert_cmpint(region_get(&t, 1, CARD_REGION_KIND), ==, 1);
     g_assert_cmpint(region_get(&t, 2, CARD_REGION_KIND), ==, 0);
-    g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                    CARD_REGION_EMPTY);
+    expect_state(&t, 0, CARD_REGION_EMPTY);
     set_vfs(&t, 8);
     for (int i = 0; i < 8; i++) {
         g_assert_cmphex(vf_get(&t, i, CARD_VF_MAGIC), ==,
@@ -49,13 +48,11 @@ static void test_load(void)
 
     card_start(&t, 1, NULL);
     g_assert_cmpint(load(&t, 1, 1, CARD_CRC32C), ==, CARD_IDLE);
-    g_assert_cmpint(region_get(&t, 1, CARD_REGION_STATE), ==,
-                    CARD_REGION_READY);
+    expect_state(&t, 1, CARD_REGION_READY);
     g_assert_cmpint(region_get(&t, 1, CARD_REGION_ACCELERATOR), ==,
                     CARD_CRC32C);
     g_assert_cmpint(region_get(&t, 1, CARD_REGION_LOADS), ==, 1);
-    g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                    CARD_REGION_EMPTY);
+    expect_state(&t, 0, CARD_REGION_EMPTY);
     g_assert_cmpint(pf_get(&t, CARD_PF_COMMANDS), ==, 1);
 
     /* Another accelerator replaces it; then none. */
@@ -63,8 +60,7 @@ static void test_load(void)
     g_assert_cmpint(region_get(&t, 1, CARD_REGION_ACCELERATOR), ==,
                     CARD_SHA256);
     g_assert_cmpint(command(&t, CARD_COMMAND_UNLOAD, 1, 0), ==, CARD_IDLE);
-    g_assert_cmpint(region_get(&t, 1, CARD_REGION_STATE), ==,
-                    CARD_REGION_EMPTY);
+    expect_state(&t, 1, CARD_REGION_EMPTY);
     g_assert_cmpint(region_get(&t, 1, CARD_REGION_ACCELERATOR), ==, 0);
 
     /* The window instead of DMA */
@@ -90,17 +86,13 @@ static void test_load_time(void)
         uint32_t size = make_image(&t, 0, CARD_SHA256,
                                    kib * 1024 - CARD_IMAGE_HEADER);
 
-        pf_set(&t, CARD_PF_ADDRESS, IMAGE);
-        pf_set(&t, CARD_PF_LENGTH, size);
-        pf_set(&t, CARD_PF_COMMAND, CARD_COMMAND_LOAD);
+        begin_load(&t, 0, size);
         step_ms(&t, kib - 1);
         g_assert_cmpint(pf_get(&t, CARD_PF_STATUS), ==, CARD_BUSY);
-        g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                        CARD_REGION_LOADING);
+        expect_state(&t, 0, CARD_REGION_LOADING);
         step_ms(&t, 1);
         g_assert_cmpint(pf_get(&t, CARD_PF_STATUS), ==, CARD_IDLE);
-        g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                        CARD_REGION_READY);
+        expect_state(&t, 0, CARD_REGION_READY);
     }
     card_stop(&t);
 }
@@ -115,8 +107,7 @@ static void refuse_image(CardTest *t, int field, uint32_t value, int cut,
     seal(t, IMAGE, size);
     g_assert_cmpint(command_on(t, 0, CARD_COMMAND_LOAD, 0, 0, IMAGE,
                                size - cut, 0), ==, status);
-    g_assert_cmpint(region_get(t, 0, CARD_REGION_STATE), ==,
-                    CARD_REGION_READY);
+    expect_state(t, 0, CARD_REGION_READY);
     g_assert_cmpint(region_get(t, 0, CARD_REGION_ACCELERATOR), ==,
                     CARD_SHA256);
 }
@@ -150,8 +141,7 @@ static void test_load_crc(void)
     qtest_writeb(t.qts, IMAGE + 500, 0);
     g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_LOAD, 0, 0, IMAGE, size,
                                0), ==, CARD_ERROR_CRC);
-    g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                    CARD_REGION_BROKEN);
+    expect_state(&t, 0, CARD_REGION_BROKEN);
     set_vfs(&t, 1);
     g_assert_cmpint(command(&t, CARD_COMMAND_CONNECT, 0, 0), ==,
                     CARD_ERROR_EMPTY);
@@ -166,8 +156,7 @@ static void test_load_faults(void)
     card_start(&t, 1, NULL);
     pf_set(&t, CARD_PF_FAULTS, CARD_FAULT_LOAD);
     g_assert_cmpint(load(&t, 0, 0, CARD_SHA256), ==, CARD_ERROR_LOAD);
-    g_assert_cmpint(region_get(&t, 0, CARD_REGION_STATE), ==,
-                    CARD_REGION_BROKEN);
+    expect_state(&t, 0, CARD_REGION_BROKEN);
     g_assert_cmpint(load(&t, 0, 0, CARD_SHA256), ==, CARD_IDLE);
     pf_set(&t, CARD_PF_FAULTS, CARD_FAULT_CRC);
     g_assert_cmpint(load(&t, 0, 0, CARD_SHA256), ==, CARD_ERROR_CRC);
@@ -222,7 +211,7 @@ static void test_vf_count(void)
     g_assert_cmpint(command(&t, CARD_COMMAND_CONNECT, 0, 3), ==, CARD_IDLE);
     g_assert_cmpint(command(&t, CARD_COMMAND_CONNECT, 0, 4), ==,
                     CARD_ERROR_VF);
-    expect(&t, 3, "12345", "3523d118");
+    expect(&t, 3, "12345", CRC_12345);
     g_assert_cmpint(pf_get(&t, CARD_PF_VF_ROW(3) + CARD_ROW_ENABLED), ==, 1);
     g_assert_cmpint(pf_get(&t, CARD_PF_VF_ROW(4) + CARD_ROW_ENABLED), ==, 0);
 
@@ -235,9 +224,8 @@ static void test_vf_count(void)
     g_assert_cmpint(vf_get(&t, 3, CARD_VF_ACCELERATOR), ==, 0);
 
     /* The image and the context are still there. */
-    g_assert_cmpint(command_on(&t, 0, CARD_COMMAND_CONNECT, 0, 7, 0, 0,
-                               CARD_FLAG_KEEP), ==, CARD_IDLE);
-    expect(&t, 7, "6789", "839206e3");
+    reconnect(&t, 0, 7);
+    expect(&t, 7, "6789", CRC_123456789);
     set_vfs(&t, 2);
     g_assert_cmphex(region_get(&t, 0, CARD_REGION_VF), ==, CARD_NONE);
     g_assert_cmphex(vf_get(&t, 1, CARD_VF_MAGIC), ==, CARD_VF_MAGIC_VALUE);
@@ -315,7 +303,7 @@ static void test_many_vfs(void)
     }
     g_assert_cmpint(load(&t, 63, 0, CARD_CRC32C), ==, CARD_IDLE);
     g_assert_cmpint(command(&t, CARD_COMMAND_CONNECT, 63, 251), ==, CARD_IDLE);
-    expect(&t, 251, "123456789", "839206e3");
+    expect(&t, 251, "123456789", CRC_123456789);
     card_stop(&t);
 }
 
@@ -342,7 +330,7 @@ static void test_interrupts(void)
     g_assert_cmphex(qtest_readl(t.qts, MESSAGE), ==, 0x1111);
 
     vf_set(&t, 1, CARD_VF_IRQ_ENABLE, CARD_VF_IRQ_DONE);
-    expect(&t, 1, "12345", "3523d118");
+    expect(&t, 1, "12345", CRC_12345);
     g_assert_cmphex(qtest_readl(t.qts, MESSAGE + 4), ==, 0x2222);
     g_assert_cmpint(vf_get(&t, 1, CARD_VF_IRQ_STATUS), ==, CARD_VF_IRQ_DONE);
     vf_set(&t, 1, CARD_VF_IRQ_STATUS, CARD_VF_IRQ_DONE);
