@@ -311,6 +311,14 @@ bool vfio_shadow_read(VFIOPCIDevice *vdev, VFIOShadow *shadow, Error **errp)
     return true;
 }
 
+void vfio_shadow_copy(VFIOShadow *to, const VFIOShadow *from)
+{
+    *to = *from;
+    to->bits = g_memdup2(from->bits, from->size + 4);
+    to->wmask = g_memdup2(from->wmask, from->size + 4);
+    to->written = g_memdup2(from->written, from->size + 4);
+}
+
 void vfio_shadow_free(VFIOShadow *shadow)
 {
     g_free(shadow->bits);
@@ -323,6 +331,7 @@ void vfio_shadow_write(VFIOShadow *shadow, uint32_t addr, uint32_t val, int len)
 {
     int i;
 
+    shadow->writes++;
     for (i = 0; i < len && addr + i < shadow->size; i++, val >>= 8) {
         uint8_t mask = shadow->wmask[addr + i];
 
@@ -356,6 +365,7 @@ static void vfio_registers_reset(uint8_t *config, uint32_t size,
 
 void vfio_shadow_reset(VFIOShadow *shadow, const uint8_t *initial)
 {
+    shadow->writes++;
     vfio_registers_reset(shadow->bits, shadow->size, initial);
     memset(shadow->written, 0, shadow->size);
 }
@@ -435,6 +445,15 @@ void vfio_config_clean(uint8_t *config, uint32_t size, const uint8_t *initial)
     }
 }
 
+void vfio_shadow_replayed(VFIOShadow *shadow, const VFIOShadow *copy)
+{
+    unsigned i;
+
+    for (i = 0; i < shadow->size; i++) {
+        shadow->written[i] |= copy->written[i];
+    }
+}
+
 static bool vfio_replay_write(VFIOPCIDevice *vdev, uint32_t pos, uint32_t val,
                               int len, Error **errp)
 {
@@ -450,9 +469,8 @@ static bool vfio_replay_write(VFIOPCIDevice *vdev, uint32_t pos, uint32_t val,
 }
 
 bool vfio_shadow_replay(VFIOPCIDevice *vdev, const VFIOShadow *shadow,
-                        Error **errp)
+                        const uint8_t *emulated, Error **errp)
 {
-    const uint8_t *emulated = vdev->pdev.config;
     g_autofree uint8_t *now = g_malloc0(shadow->size + 4);
     unsigned i;
 

@@ -32,10 +32,11 @@ typedef struct VFIOLayout {
  * Config space of a paused device, as the guest knows it.
  * @bits: its content.  @wmask: bits that a guest writes and a resume writes
  * to the new device.  @written: bits of @wmask that were set up by the guest,
- * before the pause or during it, since the last reset.
+ * before the pause or during it, since the last reset.  @writes: how often the
+ * guest has changed it or what QEMU emulates of it.
  */
 typedef struct VFIOShadow {
-    uint32_t size;
+    uint32_t size, writes;
     uint8_t *bits, *wmask, *written;
 } VFIOShadow;
 
@@ -60,6 +61,7 @@ bool vfio_read_config_space(VFIOPCIDevice *vdev, uint8_t *to, uint32_t size,
 
 /* Copy the config space of a running device.  Free with vfio_shadow_free(). */
 bool vfio_shadow_read(VFIOPCIDevice *vdev, VFIOShadow *shadow, Error **errp);
+void vfio_shadow_copy(VFIOShadow *to, const VFIOShadow *from);
 void vfio_shadow_free(VFIOShadow *shadow);
 
 /*
@@ -80,9 +82,13 @@ uint32_t vfio_find_cap(const uint8_t *config, uint32_t size, uint16_t id,
 /*
  * Write what the guest had set up to a device that was just opened: only
  * registers of an allow-list, whole registers, without status bits that a
- * write clears; COMMAND last.
+ * write clears; COMMAND last.  BARs and COMMAND come from @emulated, QEMU's
+ * own header.
  */
 bool vfio_shadow_replay(VFIOPCIDevice *vdev, const VFIOShadow *shadow,
-                        Error **errp);
+                        const uint8_t *emulated, Error **errp);
+
+/* A copy was replayed: the next replay writes what that one has, too. */
+void vfio_shadow_replayed(VFIOShadow *shadow, const VFIOShadow *copy);
 
 #endif

@@ -7,13 +7,13 @@
  * same or another one like it, and restores what the guest had set up.
  *
  * Invariants:
- * - While vbasedev->paused is set nothing uses vbasedev->fd; it is cleared
- *   last in a resume, in one go with the BQL held.
+ * - While vbasedev->paused is set nothing uses vbasedev->fd but a resume on
+ *   its way; it is cleared last in that, in one go with the BQL held.
  * - A device is running or paused when an operation has ended, never between.
  *   What can fail in a pause comes before anything is taken from the device.
- * - The kernel calls that reset a device, its last close and its open, and
- *   those that pin and unpin the guest's memory (pause-memory.c) run in
- *   worker threads without the BQL.
+ * - The kernel calls that reset a device, its last close and its open, those
+ *   that pin and unpin the guest's memory (pause-memory.c), and a resume's
+ *   reads and writes of config space run in worker threads without the BQL.
  *
  * Not done here: devices with state in QEMU beyond config space, BARs and
  * interrupts (display, IGD, quirks) are refused.
@@ -659,7 +659,19 @@ static void vfio_resume_offsets(VFIOPCIDevice *vdev, const VFIOLayout *layout)
     }
 }
 
-static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
+/*
+ * A resume's work on config space, in a thread without the BQL.  The guest
+ * may go on writing to what it sees of it: hence the copy.
+ */
+typedef struct VFIOResumeConfig {
+    VFIOPCIDevice *vdev;
+    VFIOShadow shadow;      /* copies: what the guest has written, */
+    uint8_t *emulated;      /* and what of it QEMU keeps */
+    Error *err;
+} VFIOResumeConfig;
+
+static bool vfio_resume_verify(VFIOPCIDevice *vdev, const VFIOShadow *shadow,
+                               Error **errp)
 {
     VFIOPause *p = vdev->pause;
     VFIOLayout layout;
@@ -675,8 +687,7 @@ static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
         vfio_layout_clear(&layout);
         return false;
     }
-    same = vfio_layout_check(&p->layout, p->shadow.bits, &layout, now.bits,
-                             errp);
+    same = vfio_layout_check(&p->layout, shadow->bits, &layout, now.bits, errp);
     if (!same) {
         error_prepend(errp, "%s cannot stand in for the device the guest has: ",
                       vdev->vbasedev.name);
@@ -684,6 +695,43 @@ static bool vfio_resume_verify(VFIOPCIDevice *vdev, Error **errp)
     vfio_shadow_free(&now);
     vfio_layout_clear(&layout);
     return same;
+}
+
+static void vfio_resume_config_worker(void *opaque)
+{
+    VFIOResumeConfig *c = opaque;
+
+    if (vfio_resume_verify(c->vdev, &c->shadow, &c->err)) {
+        vfio_shadow_replay(c->vdev, &c->shadow, c->emulated, &c->err);
+    }
+}
+
+static bool coroutine_fn vfio_resume_config_co(VFIOPCIDevice *vdev,
+                                               Error **errp)
+{
+    VFIOPause *p = vdev->pause;
+    VFIOResumeConfig c = { .vdev = vdev };
+    bool changed;
+
+    vfio_shadow_copy(&c.shadow, &p->shadow);
+    c.emulated = g_memdup2(vdev->pdev.config, PCI_STD_HEADER_SIZEOF);
+    vfio_worker_co(vfio_resume_config_worker, &c);
+    changed = c.shadow.writes != p->shadow.writes;
+    if (changed) {
+        vfio_shadow_replayed(&p->shadow, &c.shadow);
+    }
+    vfio_shadow_free(&c.shadow);
+    g_free(c.emulated);
+    if (c.err) {
+        error_propagate(errp, c.err);
+        return false;
+    }
+    if (p->gone) {
+        error_setg(errp, "the device was removed");
+        return false;
+    }
+    return !changed ||
+           vfio_shadow_replay(vdev, &p->shadow, vdev->pdev.config, errp);
 }
 
 static void vfio_resume_notifiers(VFIOPCIDevice *vdev)
@@ -697,12 +745,12 @@ static void vfio_resume_notifiers(VFIOPCIDevice *vdev)
 }
 
 /* The device is open: give it what the guest had set up. */
-static bool vfio_resume_restore(VFIOPCIDevice *vdev, Error **errp)
+static bool coroutine_fn vfio_resume_restore_co(VFIOPCIDevice *vdev,
+                                                Error **errp)
 {
-    VFIOPause *p = vdev->pause;
     VFIODevice *vbasedev = &vdev->vbasedev;
 
-    if (!vfio_resume_verify(vdev, errp)) {
+    if (!vfio_resume_config_co(vdev, errp)) {
         return false;
     }
     if (!pci_device_set_iommu_device(&vdev->pdev, vbasedev->hiod, errp)) {
@@ -711,7 +759,6 @@ static bool vfio_resume_restore(VFIOPCIDevice *vdev, Error **errp)
     /* what follows reaches the device as if it were running */
     vbasedev->paused = false;
     if (!vfio_bars_map(vdev, errp) ||
-        !vfio_shadow_replay(vdev, &p->shadow, errp) ||
         !vfio_resume_interrupts(vdev, errp) ||
         !vfio_migration_realize(vbasedev, errp)) {
         vfio_migration_exit(vbasedev);
@@ -819,7 +866,7 @@ static void coroutine_fn vfio_resume_co(void *opaque)
     {
         ok = vfio_open_group_co(vdev, r->fd, &err);
     }
-    if (ok && !vfio_resume_restore(vdev, &err)) {
+    if (ok && !vfio_resume_restore_co(vdev, &err)) {
         vfio_release_co(vdev);
         ok = false;
     }

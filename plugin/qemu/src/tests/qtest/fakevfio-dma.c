@@ -3,8 +3,8 @@
  *
  * The fake VFIO kernel: how long mapping and unmapping for DMA takes
  *
- * Linux pins and unpins the memory in these calls.  A test lets them take as
- * long as it wants, to show what goes on meanwhile.
+ * Linux pins and unpins the memory in these calls.  A test lets them, and
+ * others, take as long as it wants, to show what goes on meanwhile.
  */
 
 #include <linux/iommufd.h>
@@ -12,11 +12,25 @@
 #include <unistd.h>
 #include "fakevfio.h"
 
+void fv_held_call(FvHeld *calls)
+{
+    int ms;
+
+    for (ms = 0; __atomic_load_n(&calls->hold, __ATOMIC_SEQ_CST); ms++) {
+        __atomic_store_n(&calls->held, 1, __ATOMIC_SEQ_CST);
+        if (ms == FV_HOLD_MS) {
+            calls->overdue = true;
+            break;
+        }
+        usleep(1000);
+    }
+    __atomic_store_n(&calls->held, 0, __ATOMIC_SEQ_CST);
+}
+
 void fv_dma_call(FvState *st, unsigned long cmd, const void *arg)
 {
-    FvDma *dma;
+    FvHeld *dma;
     uint64_t iova;
-    int ms;
 
     switch (cmd) {
     case VFIO_IOMMU_MAP_DMA:
@@ -40,16 +54,7 @@ void fv_dma_call(FvState *st, unsigned long cmd, const void *arg)
     }
 
     __atomic_add_fetch(&dma->calls, 1, __ATOMIC_SEQ_CST);
-    if (iova) {
-        return;
+    if (!iova) {
+        fv_held_call(dma);
     }
-    for (ms = 0; __atomic_load_n(&dma->hold, __ATOMIC_SEQ_CST); ms++) {
-        __atomic_store_n(&dma->held, 1, __ATOMIC_SEQ_CST);
-        if (ms == FV_HOLD_MS) {
-            dma->overdue = true;
-            break;
-        }
-        usleep(1000);
-    }
-    __atomic_store_n(&dma->held, 0, __ATOMIC_SEQ_CST);
 }

@@ -1161,6 +1161,9 @@ EXPORT ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
         return REAL(pwrite64)(fd, buf, len, off);
     }
     d = &st->device[nr];
+    if (REGION(off) == VFIO_PCI_CONFIG_REGION_INDEX) {
+        fv_held_call(&st->config_write);
+    }
     lock();
     ret = failure(FV_PWRITE, 0);
     if (!ret) {

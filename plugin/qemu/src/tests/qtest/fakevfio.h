@@ -67,13 +67,13 @@ typedef struct FvFail {
     unsigned long fired_cmd;
 } FvFail;
 
-/* Calls that map memory for DMA, and those that unmap it */
-typedef struct FvDma {
-    bool hold;          /* set by the test: the one for the RAM at 0 waits */
+/* Calls of one kind that a test can let wait */
+typedef struct FvHeld {
+    bool hold;          /* set by the test */
     bool overdue;       /* it went on by itself, after FV_HOLD_MS */
     int held;           /* it waits */
     uint32_t calls;
-} FvDma;
+} FvHeld;
 
 #define FV_HOLD_MS 30000
 
@@ -141,7 +141,8 @@ typedef struct FvState {
     FvMap map[FV_MAPS];
     FvDevice device[FV_DEVICES];
 
-    FvDma map_dma, unmap_dma;
+    FvHeld map_dma, unmap_dma;  /* it waits for the RAM at 0 */
+    FvHeld config_write;        /* of any device */
     FvFail fail;
     bool trim;          /* close gives QEMU's free memory back to Linux */
     uint64_t calls;
@@ -149,6 +150,7 @@ typedef struct FvState {
 } FvState;
 
 /* In the library: wait here, without the lock, if the call is to be held. */
+void fv_held_call(FvHeld *calls);
 void fv_dma_call(FvState *st, unsigned long cmd, const void *arg);
 
 #endif

@@ -108,9 +108,20 @@ bool fail_end(PauseTest *t);
 void assert_released(PauseTest *t);
 void assert_running(PauseTest *t, int n);
 
+/*
+ * Calls that the fake kernel holds: from hold() on the next one waits, @held
+ * tells that it does, let_go() ends it.
+ */
+void hold(FvHeld *calls);
+void wait_for(const int *value);
+void let_go(FvHeld *calls);
+void assert_answers(PauseTest *t, FvHeld *calls, const char *state);
+void del_while_held(PauseTest *t, FvHeld *calls);
+
 /* Registration; each file of cases has one. */
 void add_case(const char *name, void (*func)(PauseTest *t), int devices);
 void add_access_cases(void);
+void add_config_cases(void);
 void add_failure_cases(void);
 void add_identity_cases(void);
 void add_identity_file_cases(void);

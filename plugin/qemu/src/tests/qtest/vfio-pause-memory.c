@@ -18,51 +18,6 @@
 #define MEMHP_PORT 0xa00    /* of the guest's ACPI code */
 #define MEMHP_EJECT 8
 
-/*
- * Holding
- */
-static void hold(FvDma *dma)
-{
-    g_assert_false(dma->overdue);
-    qatomic_set(&dma->hold, true);
-}
-
-static void wait_for(const int *value)
-{
-    int ms;
-
-    for (ms = 0; !qatomic_read(value); ms++) {
-        g_assert_cmpint(ms, <, FV_HOLD_MS);
-        g_usleep(1000);
-    }
-}
-
-static void let_go(FvDma *dma)
-{
-    g_assert_cmpint(dma->held, ==, 1);
-    g_assert_false(dma->overdue);
-    qatomic_set(&dma->hold, false);
-}
-
-/* QEMU answers, and so its lock is free, while the call goes on. */
-static void assert_answers(PauseTest *t, FvDma *dma, const char *state)
-{
-    uint32_t calls = dma->calls;
-    g_autofree char *now = query_state(t, 0);
-    int i;
-
-    g_assert_cmpstr(now, ==, state);
-    for (i = 0; i < 10; i++) {
-        qtest_qmp_assert_success(t->qts, "{ 'execute': 'query-status' }");
-        qtest_writel(t->qts, RAM_MSI + 0x1000, i);
-        g_assert_cmpint(qtest_readl(t->qts, RAM_MSI + 0x1000), ==, i);
-        g_assert_cmphex(qtest_readl(t->qts, bar(0, 0)), ==, 0xffffffff);
-    }
-    g_assert_cmpint(dma->held, ==, 1);
-    g_assert_cmpint(dma->calls, ==, calls);
-    g_assert_false(dma->overdue);
-}
-
 static void wait_all(PauseTest *t, const char *state)
 {
     int ended = 0;
@@ -245,7 +200,7 @@ static void plugged(PauseTest *t, int n)
  */
 static void test_resume(PauseTest *t)
 {
-    FvDma *dma = &t->fv->map_dma;
+    FvHeld *dma = &t->fv->map_dma;
     GArray *before = mapped(t);
 
     pause_ok(t, 0);
@@ -263,7 +218,7 @@ static void test_resume(PauseTest *t)
 
 static void test_pause(PauseTest *t)
 {
-    FvDma *dma = &t->fv->unmap_dma;
+    FvHeld *dma = &t->fv->unmap_dma;
 
     hold(dma);
     pause_begin(t, 0);
@@ -278,7 +233,7 @@ static void test_pause(PauseTest *t)
 
 static void test_plug(PauseTest *t)
 {
-    FvDma *dma = &t->fv->map_dma;
+    FvHeld *dma = &t->fv->map_dma;
     GArray *with_dimm;
 
     start(t);
@@ -303,7 +258,7 @@ static void test_plug(PauseTest *t)
 
 static void test_unplug(PauseTest *t)
 {
-    FvDma *dma = &t->fv->map_dma;
+    FvHeld *dma = &t->fv->map_dma;
     GArray *without_dimm;
 
     start(t);
@@ -327,7 +282,7 @@ static void test_unplug(PauseTest *t)
 
 static void test_unplug_pausing(PauseTest *t)
 {
-    FvDma *dma = &t->fv->unmap_dma;
+    FvHeld *dma = &t->fv->unmap_dma;
     GArray *without_dimm;
 
     start(t);
@@ -350,7 +305,7 @@ static void test_unplug_pausing(PauseTest *t)
 /* Memory that can't be mapped, plugged in the midst of the resume */
 static void test_plug_fails(PauseTest *t)
 {
-    FvDma *dma = &t->fv->map_dma;
+    FvHeld *dma = &t->fv->map_dma;
     int ram;
 
     start(t);
@@ -377,7 +332,7 @@ static void test_plug_fails(PauseTest *t)
 /* Without one mapping the others are not worth the time. */
 static void test_fails_early(PauseTest *t)
 {
-    FvDma *dma = &t->fv->map_dma;
+    FvHeld *dma = &t->fv->map_dma;
     uint32_t calls;
 
     pause_ok(t, 0);
@@ -396,7 +351,7 @@ static void test_fails_early(PauseTest *t)
 /* The memory is pinned once for all devices that are resumed together. */
 static void test_once(PauseTest *t)
 {
-    FvDma *map = &t->fv->map_dma, *unmap = &t->fv->unmap_dma;
+    FvHeld *map = &t->fv->map_dma, *unmap = &t->fv->unmap_dma;
     GArray *before = mapped(t);
     uint32_t calls = unmap->calls;
     int i;
@@ -434,7 +389,7 @@ static void test_once(PauseTest *t)
 /* A device plugged while the memory is mapped for another shares that. */
 static void test_add_resuming(PauseTest *t)
 {
-    FvDma *dma = &t->fv->map_dma;
+    FvHeld *dma = &t->fv->map_dma;
     int n = host_add(t);
     uint32_t calls;
 
@@ -457,7 +412,7 @@ static void test_add_resuming(PauseTest *t)
 /* One plugged while it is unmapped for another maps it again. */
 static void test_add_pausing(PauseTest *t)
 {
-    FvDma *dma = &t->fv->unmap_dma;
+    FvHeld *dma = &t->fv->unmap_dma;
     int n = host_add(t);
 
     start(t);
@@ -481,7 +436,7 @@ static void test_add_pausing(PauseTest *t)
 /* A group that is about to be given back takes no other device. */
 static void test_add_same_group(PauseTest *t)
 {
-    FvDma *dma = &t->fv->unmap_dma;
+    FvHeld *dma = &t->fv->unmap_dma;
     int n = host_add(t);
     QDict *response;
 
@@ -505,35 +460,6 @@ static void test_add_same_group(PauseTest *t)
     assert_released(t);
     resume_ok(t, 0);
     assert_running(t, 0);
-}
-
-/* The guest's device is unplugged while its memory is mapped or unmapped. */
-static void del_while_held(PauseTest *t, FvDma *dma)
-{
-    bool deleted = false;
-    int i, fds, maps;
-
-    wait_for(&dma->held);
-    qtest_qmp_device_del_send(t->qts, "d0");
-    guest_unplugs(t, 0);
-    g_assert_null(query(t, 0));
-    let_go(dma);
-    /* which tells that the operation has ended, too */
-    while (!deleted) {
-        QDict *event = wait_event(t, "DEVICE_DELETED");
-
-        deleted = qdict_haskey(qdict_get_qdict(event, "data"), "device");
-        qobject_unref(event);
-    }
-    for (i = 0; i < 1000; i++) {
-        count_refs(t, &fds, &maps);
-        if (!fds && !maps) {
-            break;
-        }
-        g_usleep(10 * 1000);
-    }
-    assert_released(t);
-    g_assert_cmpint(t->fv->device[0].opens, ==, t->fv->device[0].closes);
 }
 
 static void test_del_pausing(PauseTest *t)

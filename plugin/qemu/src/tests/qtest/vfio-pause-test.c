@@ -6,9 +6,10 @@
  * The other cases are in vfio-pause-access.c (the guest meets a paused
  * device), vfio-pause-resume.c (with which host device it goes on),
  * vfio-pause-life.c (what else happens to QEMU or the device meanwhile),
- * vfio-pause-memory.c (the guest's memory), vfio-pause-failure.c,
- * vfio-pause-identity.c (devices that start paused) and
- * vfio-pause-identity-file.c.  All run with groups and with iommufd.
+ * vfio-pause-memory.c and vfio-pause-config.c (the guest's memory and config
+ * space in a resume), vfio-pause-failure.c, vfio-pause-identity.c (devices
+ * that start paused) and vfio-pause-identity-file.c.  All run with groups
+ * and with iommufd.
  */
 
 #include "qemu/osdep.h"
@@ -245,6 +246,7 @@ int main(int argc, char **argv)
     add_case("interrupts/msi", test_msi, 1);
     add_case("interrupts/intx", test_intx, 0);
     add_access_cases();
+    add_config_cases();
     add_resume_cases();
     add_life_cases();
     add_memory_cases();
