@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * /bin/stall of the guest: how long a processor of it stands still in an access that needs QEMU's
+ * /bin/stall of the guest: how long a processor of it stands still in accesses that need QEMU's
  * global lock. It reads a register of the real time clock, which QEMU emulates with that lock held,
- * every millisecond. At SIGUSR1 it prints the longest of those accesses and their number,
- * "MICROSECONDS COUNT", and starts anew. Its first line, "0 0", says that it listens.
+ * every millisecond, and prints a line "BEGIN TOOK" for each access. At SIGUSR1 it prints
+ * "now TIME". All in microseconds, of the wall clock, which KVM gives a guest from its host.
  *
  * Invariant: only the access is timed, never the sleep between two, so an idle processor that wakes
  * up late is no stall. A stall that begins while it sleeps is seen shorter by at most a
@@ -19,11 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static long microseconds(void)
+static long microseconds(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * 1000000L + now.tv_nsec / 1000;
 }
 
@@ -32,7 +32,6 @@ int main(void)
     const struct timespec pause = {.tv_nsec = 1000000};
     const struct sched_param priority = {.sched_priority = 50};
     const int port = open("/dev/port", O_RDONLY);
-    long longest = 0, count = 0;
     sigset_t report;
 
     sigemptyset(&report);
@@ -43,21 +42,16 @@ int main(void)
         perror("stall");
         return 1;
     }
-    puts("0 0");
     for (;;) {
-        long start = microseconds(), took;
+        long begin = microseconds(CLOCK_REALTIME), start = microseconds(CLOCK_MONOTONIC);
         char value;
 
         if (pread(port, &value, 1, 0x71) != 1) {
             perror("/dev/port");
             return 1;
         }
-        took = microseconds() - start;
-        longest = took > longest ? took : longest;
-        count++;
-        if (sigtimedwait(&report, NULL, &pause) == SIGUSR1) {
-            printf("%ld %ld\n", longest, count);
-            longest = count = 0;
-        }
+        printf("%ld %ld\n", begin, microseconds(CLOCK_MONOTONIC) - start);
+        if (sigtimedwait(&report, NULL, &pause) == SIGUSR1)
+            printf("now %ld\n", microseconds(CLOCK_REALTIME));
     }
 }
