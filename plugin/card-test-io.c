@@ -3,10 +3,17 @@
 // Registers, window and commands of the emulated card. Mapped for one call of the driver only; the
 // card is believed nothing: a command has a deadline, all-ones means that the card is gone, and a
 // reset during a command is told from its success by the count of commands.
+//
+// When a PF is unplugged the kernel takes the pages away from under a mapping of its BAR (Linux
+// fs/kernfs/file.c, kernfs_unmap_file), and the next access is a SIGBUS. Its handler puts a page of
+// all-ones there and lets the access go on, which is what a card that is gone says anyway. Every
+// other SIGBUS does what it would do without the handler.
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,10 +26,73 @@
 #define PAUSE_MAX 2000 // …that takes long
 #define RETRY 5000     // …at a region that works
 
+// ---- what is gone
+
+// A fault is a thread's own, so is the list that its handler looks at.
+static __thread VfCardMap *mapped;
+static struct sigaction before; // somebody else's
+static gsize page_size;
+
+static VfCardMap *map_at(const guint8 *address)
+{
+    for (VfCardMap *map = mapped; map != NULL; map = map->next)
+        if (address >= map->bytes && address < map->bytes + map->size)
+            return map;
+    return NULL;
+}
+
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    int saved_errno = errno;
+    guint8 *page = (guint8 *)((gsize)info->si_addr & ~(page_size - 1));
+    VfCardMap *map = info->si_code > 0 ? map_at(info->si_addr) : NULL;
+
+    if (map != NULL && mmap(page, page_size, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
+        memset(page, 0xff, page_size);
+        map->lost = TRUE;
+    } else {
+        sigaction(number, &before, NULL);
+        // A fault comes again by itself.
+        if (info->si_code <= 0)
+            raise(number);
+    }
+    errno = saved_errno;
+}
+
+static void catch_bus_errors(void)
+{
+    static gsize caught;
+
+    if (!g_once_init_enter(&caught))
+        return;
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    page_size = (gsize)sysconf(_SC_PAGESIZE);
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, &before);
+    g_once_init_leave(&caught, 1);
+}
+
+static void link_map(VfCardMap *map)
+{
+    catch_bus_errors();
+    map->next = mapped;
+    mapped = map;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+// ---- maps
+
 void vf_card_map_clear(VfCardMap *map)
 {
-    if (map->bytes != NULL)
-        munmap((void *)map->bytes, map->size);
+    VfCardMap **at = &mapped;
+
+    if (map->bytes == NULL)
+        return;
+    munmap((void *)map->bytes, map->size);
+    while (*at != map)
+        at = &(*at)->next;
+    *at = map->next;
 }
 
 gboolean vf_card_map_bar(const char *directory, int bar, gsize size, VfCardMap *map, GError **error)
@@ -47,7 +117,8 @@ gboolean vf_card_map_bar(const char *directory, int bar, gsize size, VfCardMap *
         vf_error_set_errno(error, VF_ERROR_SYSFS, saved_errno, "%s: cannot be mapped", path);
         return FALSE;
     }
-    *map = (VfCardMap){bytes, size};
+    *map = (VfCardMap){.bytes = bytes, .size = size};
+    link_map(map);
     return TRUE;
 }
 

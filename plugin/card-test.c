@@ -3,9 +3,8 @@
 // The emulated card of the tests (tests/host/card): commands through the registers of its PF,
 // images and contexts through its window, both mapped from sysfs for one call only, so that a PF
 // that was reset or bound anew between calls is as good as any. The card is believed nothing:
-// commands have a deadline, and a card that is gone (reads all-ones) or was reset during a command
-// is an error. A PF that is unplugged during a call kills the daemon, as it would any user of a
-// mapping.
+// commands have a deadline, and a card that is gone (reads all-ones, unplugged in the middle of a
+// call or before) or was reset during a command is an error.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +67,7 @@ static gboolean check_identity(const TestCard *card, GError **error)
 // What the card says about itself, once: none of it changes.
 static gboolean read_identity(TestCard *card, GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
     guint32 regions, kinds, context, window;
 
     if (!enable_memory(card, error) || !vf_card_map_registers(card->directory, &registers, error))
@@ -140,7 +139,7 @@ static gboolean read_row(const VfCardMap *registers, guint number, VfCardRegion 
 
 static gboolean test_query(VfCard *base, GArray *regions, GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
     guint32 count;
 
     if (!vf_card_map_registers(((TestCard *)base)->directory, &registers, error))
@@ -157,7 +156,7 @@ static gboolean test_query(VfCard *base, GArray *regions, GError **error)
         }
         g_array_append_val(regions, region);
     }
-    return TRUE;
+    return !registers.lost || vf_card_gone(error);
 }
 
 // The image goes into the window as a whole.
@@ -186,15 +185,15 @@ static gboolean read_image(const TestCard *card, const char *path, const VfCardM
         return FALSE;
     memcpy((void *)window->bytes, bytes, done);
     *length = (guint32)done;
-    return TRUE;
+    return !window->lost || vf_card_gone(error);
 }
 
 static gboolean test_load(VfCard *base, guint region, const char *path, gint64 deadline,
                           GError **error)
 {
     const TestCard *card = (TestCard *)base;
-    g_auto(VfCardMap) registers = {NULL, 0};
-    g_auto(VfCardMap) window = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) window = {NULL};
     g_autofree char *what = g_strdup_printf("load into region %u", region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_LOAD,
@@ -214,7 +213,7 @@ static gboolean test_load(VfCard *base, guint region, const char *path, gint64 d
 static gboolean test_connect(VfCard *base, guint region, guint vf, gboolean keep, gint64 deadline,
                              GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
     g_autofree char *what = g_strdup_printf("connect function %u with region %u", vf, region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_CONNECT,
@@ -230,7 +229,7 @@ static gboolean test_connect(VfCard *base, guint region, guint vf, gboolean keep
 // A function that is not enabled is connected to nothing either: the card sees to that.
 static gboolean test_disconnect(VfCard *base, guint vf, gint64 deadline, GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
     g_autofree char *what = g_strdup_printf("disconnect function %u", vf);
     VfCardCommand command = {
         .what = what, .command = CARD_COMMAND_DISCONNECT, .vf = vf, .deadline = deadline};
@@ -246,8 +245,8 @@ static gboolean test_save(VfCard *base, guint region, GBytes **context, gint64 d
                           GError **error)
 {
     const TestCard *card = (TestCard *)base;
-    g_auto(VfCardMap) registers = {NULL, 0};
-    g_auto(VfCardMap) window = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) window = {NULL};
     g_autofree char *what = g_strdup_printf("save region %u", region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_SAVE,
@@ -263,15 +262,18 @@ static gboolean test_save(VfCard *base, guint region, GBytes **context, gint64 d
     *context = g_bytes_new((const void *)window.bytes, CARD_CONTEXT_BYTES);
     // Keys of a guest stay no longer where the next one might look for them.
     memset((void *)window.bytes, 0, CARD_CONTEXT_BYTES);
-    return TRUE;
+    if (!window.lost)
+        return TRUE;
+    g_clear_pointer(context, g_bytes_unref);
+    return vf_card_gone(error);
 }
 
 static gboolean test_restore(VfCard *base, guint region, GBytes *context, gint64 deadline,
                              GError **error)
 {
     const TestCard *card = (TestCard *)base;
-    g_auto(VfCardMap) registers = {NULL, 0};
-    g_auto(VfCardMap) window = {NULL, 0};
+    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) window = {NULL};
     g_autofree char *what = g_strdup_printf("restore region %u", region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_RESTORE,
@@ -289,7 +291,8 @@ static gboolean test_restore(VfCard *base, guint region, GBytes *context, gint64
     if (command.length == 0 || command.length > window.size)
         return vf_card_failed(&command, CARD_ERROR_LENGTH, error);
     memcpy((void *)window.bytes, g_bytes_get_data(context, NULL), command.length);
-    ok = vf_card_run_when_done(&registers, &command, error);
+    ok =
+        (!window.lost || vf_card_gone(error)) && vf_card_run_when_done(&registers, &command, error);
     memset((void *)window.bytes, 0, command.length);
     return ok;
 }

@@ -10,13 +10,16 @@
 #include "card-driver.h"
 #include "hw/misc/virtfn-card-regs.h"
 
-// A BAR of the PF.
-typedef struct {
+// A BAR of the PF, mapped for the thread that maps it. Where it has gone from under the mapping, as
+// that of a PF that is unplugged does, it reads as all-ones and `lost` is set, instead of SIGBUS.
+typedef struct VfCardMap {
     volatile guint8 *bytes; // NULL = not mapped
     gsize size;
+    volatile gboolean lost;
+    struct VfCardMap *next; // of this thread
 } VfCardMap;
 
-// `directory` is the PF's in sysfs.
+// `directory` is the PF's in sysfs. The map stays where it is until it is cleared.
 gboolean vf_card_map_bar(const char *directory, int bar, gsize size, VfCardMap *map,
                          GError **error);
 // Maps the registers and sees that they are those of the card.

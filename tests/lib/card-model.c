@@ -161,6 +161,20 @@ static void after_write(CardModel *model)
                            card.latched[0], card.latched[1], card.latched[2], card.latched[3]);
 }
 
+// Files end here, as BARs do there: to touch what was mapped of them is a SIGBUS.
+static void unplug(CardModel *model)
+{
+    static const char *const bars[] = {"resource0", "resource2"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(bars); i++) {
+        g_autofree char *path = card_model_path(model, bars[i]);
+
+        g_assert_cmpint(truncate(path, 0), ==, 0);
+    }
+    mprotect(card.view, PAGE, PROT_READ | PROT_WRITE);
+    card.view = NULL;
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     ucontext_t *user = context;
@@ -169,6 +183,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
     if (card.view == NULL || address < card.view || address >= card.view + PAGE) {
         // Not a register: the instruction is tried again and ends the program as it should.
         signal(number, SIG_DFL);
+        return;
+    }
+    if (card.model->unplug > 0 && --card.model->unplug == 0) {
+        unplug(card.model);
         return;
     }
     card.offset = (guint)(address - card.view);

@@ -31,6 +31,8 @@ typedef struct {
     gboolean stuck;      // commands never end
     gboolean gone;       // all bits are one
     gboolean resets;     // the next command ends in a reset
+    guint unplug;        // the PF goes at this access to a register, 0 = it stays: what is mapped
+                         // of it is there no longer, and the model does nothing more
 } CardModel;
 
 // A PF 0000:3b:00.0 with 2 regions, of kinds 0 and 1, in a new directory.

@@ -5,7 +5,11 @@
 // says what cannot be. That the real device model understands the same is for the emulated host.
 
 #include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../lib/card-model.h"
 #include "card.h"
@@ -408,23 +412,143 @@ static void test_unplugged(Fixture *fixture, gconstpointer data)
     assert_failed(vf_card_disconnect(fixture->card, 1, soon(), &error), &error, expected);
 }
 
+static gboolean do_query(Fixture *fixture, GError **error)
+{
+    g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(VfCardRegion));
+
+    return vf_card_query(fixture->card, regions, error);
+}
+
+static gboolean do_load(Fixture *fixture, GError **error)
+{
+    return vf_card_load(fixture->card, 1, fixture->image, soon(), error);
+}
+
+static gboolean do_connect(Fixture *fixture, GError **error)
+{
+    return vf_card_connect(fixture->card, 1, 3, FALSE, soon(), error);
+}
+
+static gboolean do_disconnect(Fixture *fixture, GError **error)
+{
+    return vf_card_disconnect(fixture->card, 3, soon(), error);
+}
+
+static gboolean do_save(Fixture *fixture, GError **error)
+{
+    g_autoptr(GBytes) context = NULL;
+    gboolean ok = vf_card_save(fixture->card, 0, &context, soon(), error);
+
+    g_assert_true(ok == (context != NULL));
+    return ok;
+}
+
+static gboolean do_restore(Fixture *fixture, GError **error)
+{
+    g_autoptr(GBytes) context = g_bytes_new_take(g_malloc0(CARD_CONTEXT_BYTES), CARD_CONTEXT_BYTES);
+
+    return vf_card_restore(fixture->card, 0, context, soon(), error);
+}
+
+// The PF is unplugged at each access of each call, one after the other, until none is left: an
+// error each time, of this card, and the next card is as good as any.
+static void test_unplugged_within(void)
+{
+    static const struct {
+        gboolean (*call)(Fixture *fixture, GError **error);
+        guint accesses; // that it has at least
+    } calls[] = {{do_query, 3},       {do_load, 12}, {do_connect, 12},
+                 {do_disconnect, 12}, {do_save, 12}, {do_restore, 13}};
+
+    for (guint i = 0; i < G_N_ELEMENTS(calls); i++) {
+        gboolean done = FALSE;
+        guint at;
+
+        for (at = 1; !done; at++) {
+            g_autoptr(GError) error = NULL;
+            Fixture fixture;
+
+            set_up(&fixture, NULL);
+            fixture.model->unplug = at;
+            done = calls[i].call(&fixture, &error);
+            if (!done) {
+                g_assert_error(error, VF_ERROR, VF_ERROR_SYSFS);
+                g_assert_true(g_str_has_prefix(error->message, PF));
+                g_assert_cmpuint(fixture.model->unplug, ==, 0);
+            }
+            tear_down(&fixture, NULL);
+        }
+        g_assert_cmpuint(at - 2, >=, calls[i].accesses);
+    }
+}
+
+static void touch_a_truncated_file(void)
+{
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("virtfn-bus-XXXXXX", &path, NULL);
+    volatile char *bytes;
+
+    g_assert_cmpint(ftruncate(fd, 1), ==, 0);
+    bytes = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    g_assert_cmpint(ftruncate(fd, 0), ==, 0);
+    g_remove(path);
+    *bytes = 1;
+}
+
+// A SIGBUS of anything else kills, a fault and one that was sent.
+static void test_other_bus_errors(Fixture *fixture, gconstpointer data)
+{
+    if (g_test_subprocess()) {
+        g_assert_true(do_query(fixture, NULL));
+        g_printerr("so far\n");
+        touch_a_truncated_file();
+        exit(0);
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*so far*");
+}
+
+static void test_sent_bus_error(Fixture *fixture, gconstpointer data)
+{
+    if (g_test_subprocess()) {
+        g_assert_true(do_query(fixture, NULL));
+        g_printerr("so far\n");
+        raise(SIGBUS);
+        exit(0);
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*so far*");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *path;
         void (*test)(Fixture *fixture, gconstpointer data);
     } tests[] = {
-        {"/card-test/query", test_query},     {"/card-test/query-nonsense", test_query_nonsense},
-        {"/card-test/load", test_load},       {"/card-test/load-size", test_load_size},
-        {"/card-test/connect", test_connect}, {"/card-test/disconnect-none", test_disconnect_none},
-        {"/card-test/context", test_context}, {"/card-test/context-size", test_context_size},
-        {"/card-test/running", test_running}, {"/card-test/statuses", test_statuses},
-        {"/card-test/stuck", test_stuck},     {"/card-test/reset", test_reset},
-        {"/card-test/gone", test_gone},       {"/card-test/unplugged", test_unplugged},
+        {"/card-test/query", test_query},
+        {"/card-test/query-nonsense", test_query_nonsense},
+        {"/card-test/load", test_load},
+        {"/card-test/load-size", test_load_size},
+        {"/card-test/connect", test_connect},
+        {"/card-test/disconnect-none", test_disconnect_none},
+        {"/card-test/context", test_context},
+        {"/card-test/context-size", test_context_size},
+        {"/card-test/running", test_running},
+        {"/card-test/statuses", test_statuses},
+        {"/card-test/stuck", test_stuck},
+        {"/card-test/reset", test_reset},
+        {"/card-test/gone", test_gone},
+        {"/card-test/unplugged", test_unplugged},
+        {"/card-test/other-bus-errors", test_other_bus_errors},
+        {"/card-test/sent-bus-error", test_sent_bus_error},
     };
 
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/card-test/open-other", test_open_other);
+    g_test_add_func("/card-test/unplugged-within", test_unplugged_within);
     g_test_add_func("/card-test/open-nonsense", test_open_nonsense);
     g_test_add_func("/card-test/open-enables-memory", test_open_enables_memory);
     for (guint i = 0; i < G_N_ELEMENTS(tests); i++)
