@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * /bin/stall of the guest: how long a processor of it stands still in an access that needs QEMU's
- * global lock. It reads the status of the third serial port, which QEMU emulates with that lock held,
- * every millisecond. When a byte has arrived there it prints the longest of the accesses since the
- * byte before and their number, "MICROSECONDS COUNT". Its first line, "0 0", says that it listens.
+ * global lock. It reads the status of the third serial port, which QEMU emulates with that lock
+ * held, every millisecond. When a byte has arrived there it prints the longest of the accesses
+ * since the byte before and their number, "MICROSECONDS COUNT". Its first line, "0 0", says that it
+ * listens.
  *
  * Invariant: only the access is timed, never the sleep between two, so an idle processor that wakes
  * up late is no stall. A stall that begins while it sleeps is seen shorter by at most a
