@@ -143,6 +143,8 @@ LIB_SOURCES := \
 	plugin/reconf.c \
 	plugin/reconf-api.c \
 	plugin/reconf-card.c \
+	plugin/reconf-check.c \
+	plugin/reconf-events.c \
 	plugin/reconf-guests.c \
 	plugin/reconf-jobs.c \
 	plugin/reconf-journal.c \
