@@ -33,28 +33,35 @@ void vf_order_tell_step(VfReconfOrder *order, VfReconfStep step, const char *wha
     emit(order, event);
 }
 
-static gboolean emit_told(gpointer data)
+static Told *told_new(VfReconfOrder *order, VfReconfStep step, const char *what, const char *owner)
+{
+    Told *told = g_new(Told, 1);
+
+    *told = (Told){order, step, g_strdup(what), g_strdup(owner)};
+    return told;
+}
+
+static void told_free(gpointer data)
 {
     Told *told = data;
 
-    vf_order_tell_step(told->order, told->step, told->what, told->owner);
     g_free(told->what);
     g_free(told->owner);
     g_free(told);
+}
+
+static gboolean emit_told(gpointer data)
+{
+    const Told *told = data;
+
+    vf_order_tell_step(told->order, told->step, told->what, told->owner);
     return G_SOURCE_REMOVE;
 }
 
 // Of the priority that the end of a job has, so that it comes before that.
 void vf_order_tell_later(VfReconfStep step, const char *what, const char *owner, gpointer data)
 {
-    Told *told = g_new(Told, 1);
-    GSource *source = g_idle_source_new();
-
-    *told = (Told){data, step, g_strdup(what), g_strdup(owner)};
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, emit_told, told, NULL);
-    g_source_attach(source, NULL);
-    g_source_unref(source);
+    g_idle_add_full(G_PRIORITY_DEFAULT, emit_told, told_new(data, step, what, owner), told_free);
 }
 
 static void append_profiles(GString *event, const VfReconfOrder *order)
