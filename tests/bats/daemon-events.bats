@@ -106,6 +106,8 @@ ready'
 
 # follow [OPTION]: virtfn events in the background, until it is killed or the daemon ends.
 follow() {
+    # What the last one left would look like its first lines.
+    : >"$EVENTS"
     "$BUILD/virtfn" --socket "$VIRTFN_SOCKET" "$@" events >"$EVENTS" 2>"$BATS_TEST_TMPDIR/error" 3>&- &
     LISTENER=$!
 }
