@@ -51,6 +51,14 @@ gboolean vf_cli_list(const VfCli *cli, const VfColumns *columns, GError **error)
     return answer != NULL;
 }
 
+gboolean vf_cli_add_text(json_t *body, const char *key, const char *text, GError **error)
+{
+    if (json_object_set_new(body, key, json_string(text)) == 0)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "%s '%s': it is not UTF-8", key, text);
+    return FALSE;
+}
+
 gboolean vf_cli_add_path(json_t *body, const char *key, const char *path, GError **error)
 {
     char *absolute = realpath(path, NULL);

@@ -12,14 +12,6 @@
 static int priority = -1, sharing;
 static char *device, *pool;
 
-static gboolean set_text(json_t *body, const char *key, const char *value, GError **error)
-{
-    if (json_object_set_new(body, key, json_string(value)) == 0)
-        return TRUE;
-    g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such %s", value, key);
-    return FALSE;
-}
-
 // "web/crypt0: sha256: holding region 1 of 0000:3b:00.0"
 static void print_attachment(const json_t *row)
 {
@@ -43,10 +35,10 @@ static gboolean run_attach(const VfCli *cli, char **args, GError **error)
 {
     VfClientRequest request = {.method = "POST", .path = "/v1/attachments"};
     json_t *body = json_object(), *answer = NULL;
-    gboolean ok = set_text(body, "domain", args[0], error) &&
-                  set_text(body, "accelerator", args[1], error) &&
-                  (device == NULL || set_text(body, "device", device, error)) &&
-                  (pool == NULL || set_text(body, "pool", pool, error));
+    gboolean ok = vf_cli_add_text(body, "domain", args[0], error) &&
+                  vf_cli_add_text(body, "accelerator", args[1], error) &&
+                  (device == NULL || vf_cli_add_text(body, "device", device, error)) &&
+                  (pool == NULL || vf_cli_add_text(body, "pool", pool, error));
 
     if (priority >= 0)
         json_object_set_new(body, "priority", json_integer(priority));
@@ -114,7 +106,7 @@ static char *attachment_path(const VfCli *cli, const char *domain, const char *n
     g_autofree char *only = NULL;
 
     if (*domain == '\0' || (name != NULL && *name == '\0')) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "a name is empty");
+        vf_cli_bad_call(error, "a name is empty");
         return NULL;
     }
     if (name == NULL)
@@ -146,7 +138,7 @@ static gboolean run_remap(const VfCli *cli, char **args, GError **error)
     VfClientRequest request = {.method = "PUT", .path = path};
     json_t *body = json_object(), *answer = NULL;
 
-    if (path != NULL && set_text(body, "accelerator", args[1], error))
+    if (path != NULL && vf_cli_add_text(body, "accelerator", args[1], error))
         answer = vf_cli_ask(cli, request, body, error);
     if (answer != NULL && !cli->json)
         print_attachment(answer);
@@ -161,11 +153,8 @@ static gboolean read_count(const char *name, const char *value, gpointer data, G
     int *where = strcmp(name, "--sharing") == 0 || strcmp(name, "-s") == 0 ? &sharing : &priority;
     guint64 number;
 
-    if (!g_ascii_string_to_unsigned(value, 10, where == &sharing, 100000, &number, NULL)) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s: %s is not valid", name,
-                    value);
-        return FALSE;
-    }
+    if (!g_ascii_string_to_unsigned(value, 10, where == &sharing, 100000, &number, NULL))
+        return vf_cli_bad_call(error, "%s: %s is not valid", name, value);
     *where = (int)number;
     return TRUE;
 }

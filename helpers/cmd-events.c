@@ -17,11 +17,6 @@ typedef struct {
     GHashTable *names; // UUID -> name of the domain
 } Listener;
 
-static gint64 number(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 static void show_attachment(const Listener *listener, const json_t *row)
 {
     const json_t *domain = json_object_get(row, "domain");
@@ -34,13 +29,13 @@ static void show_attachment(const Listener *listener, const json_t *row)
     g_string_append_printf(line, ": %s, %s", vf_cell_text(row, "accelerator"),
                            vf_cell_text(row, "state"));
     if (json_is_integer(json_object_get(row, "region")))
-        g_string_append_printf(line, ", region %" G_GINT64_FORMAT " of %s", number(row, "region"),
-                               vf_cell_text(row, "pf"));
+        g_string_append_printf(line, ", region %" G_GINT64_FORMAT " of %s",
+                               vf_cell_number(row, "region"), vf_cell_text(row, "pf"));
     if (json_is_integer(json_object_get(row, "ahead")))
-        g_string_append_printf(line, ", %" G_GINT64_FORMAT " ahead", number(row, "ahead"));
+        g_string_append_printf(line, ", %" G_GINT64_FORMAT " ahead", vf_cell_number(row, "ahead"));
     if (json_is_true(json_object_get(row, "preempted")))
         g_string_append(line, ", preempted");
-    g_string_append_printf(line, ", priority %" G_GINT64_FORMAT, number(row, "priority"));
+    g_string_append_printf(line, ", priority %" G_GINT64_FORMAT, vf_cell_number(row, "priority"));
     vf_cli_say("%s", line->str);
     if (problem != NULL)
         vf_cli_say_wrapped(listener->cli, VF_RED, "  ", "    ", problem);

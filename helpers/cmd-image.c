@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "error.h"
 #include "virtfn.h"
 
 // Copying and checking the largest image takes some seconds, its verification by a program 30.
@@ -13,30 +12,20 @@
 
 static char *sha256;
 
-static gboolean bad_call(GError **error, const char *text)
-{
-    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s", text);
-    return FALSE;
-}
-
 static json_t *add_body(char **args, GError **error)
 {
     json_t *body;
     guint64 kind;
 
     if (!g_ascii_string_to_unsigned(args[2], 10, 0, G_MAXINT32 - 1, &kind, NULL)) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s: not a number of a kind",
-                    args[2]);
+        vf_cli_bad_call(error, "%s: not a number of a kind", args[2]);
         return NULL;
     }
-    body = json_pack("{s:s, s:s, s:I}", "name", args[0], "accelerator", args[1], "kind",
-                     (json_int_t)kind);
-    if (body == NULL) {
-        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "image: a name is not UTF-8");
-        return NULL;
-    }
-    if (vf_cli_add_path(body, "path", args[3], error) &&
-        (sha256 == NULL || json_object_set_new(body, "sha256", json_string(sha256)) == 0))
+    body = json_pack("{s:I}", "kind", (json_int_t)kind);
+    if (vf_cli_add_text(body, "name", args[0], error) &&
+        vf_cli_add_text(body, "accelerator", args[1], error) &&
+        vf_cli_add_path(body, "path", args[3], error) &&
+        (sha256 == NULL || vf_cli_add_text(body, "sha256", sha256, error)))
         return body;
     json_decref(body);
     return NULL;
@@ -61,7 +50,7 @@ static gboolean run_remove(const VfCli *cli, char **args, GError **error)
     g_autofree char *path = g_strconcat("/v1/images/", name, NULL);
 
     if (args[0][0] == '\0')
-        return bad_call(error, "the name is empty");
+        return vf_cli_bad_call(error, "the name is empty");
     if (!vf_cli_delete(cli, path, error))
         return FALSE;
     if (!cli->json)
@@ -74,18 +63,17 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
     guint n = g_strv_length(args) - 1;
 
     if (strcmp(args[0], "add") != 0 && sha256 != NULL)
-        return bad_call(error, "--sha256 belongs to image add");
+        return vf_cli_bad_call(error, "--sha256 belongs to image add");
     if (strcmp(args[0], "add") == 0)
         return n == 4 ? run_add(cli, args + 1, error)
-                      : bad_call(error, "add needs NAME ACCELERATOR KIND FILE");
+                      : vf_cli_bad_call(error, "add needs NAME ACCELERATOR KIND FILE");
     if (strcmp(args[0], "list") == 0)
         return n == 0 ? vf_cli_list(cli, vf_columns_find("images"), error)
-                      : bad_call(error, "list has no arguments");
+                      : vf_cli_bad_call(error, "list has no arguments");
     if (strcmp(args[0], "remove") == 0)
-        return n == 1 ? run_remove(cli, args + 1, error) : bad_call(error, "remove needs one NAME");
-    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "%s: not one of add, list, remove",
-                args[0]);
-    return FALSE;
+        return n == 1 ? run_remove(cli, args + 1, error)
+                      : vf_cli_bad_call(error, "remove needs one NAME");
+    return vf_cli_bad_call(error, "%s: not one of add, list, remove", args[0]);
 }
 
 static const GOptionEntry options[] = {

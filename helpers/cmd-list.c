@@ -8,12 +8,10 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 {
     const VfColumns *columns = vf_columns_find(args[0] != NULL ? args[0] : "functions");
 
-    if (columns == NULL) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "%s: not one of pools, functions, leases, domains, images, attachments",
-                    args[0]);
-        return FALSE;
-    }
+    if (columns == NULL)
+        return vf_cli_bad_call(
+            error, "%s: not one of pools, functions, leases, domains, images, attachments",
+            args[0]);
     return vf_cli_list(cli, columns, error);
 }
 

@@ -3,28 +3,17 @@
 // virtfn pause and virtfn resume: take the functions away from a guest that keeps its devices, and
 // give them back. Say what was done, a device a line.
 
-#include "error.h"
 #include "virtfn.h"
 
 static char *reason;
 
 static json_t *new_body(char **args, GError **error)
 {
-    static const char *const keys[] = {"domain", "device", NULL};
     json_t *body = json_object();
-    gboolean ok = TRUE;
 
-    for (guint i = 0; keys[i] != NULL && args[i] != NULL && ok; i++) {
-        ok = json_object_set_new(body, keys[i], json_string(args[i])) == 0;
-        if (!ok)
-            g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such %s", args[i], keys[i]);
-    }
-    if (ok && reason != NULL) {
-        ok = json_object_set_new(body, "reason", json_string(reason)) == 0;
-        if (!ok)
-            g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "reason: it is not UTF-8");
-    }
-    if (ok)
+    if (vf_cli_add_text(body, "domain", args[0], error) &&
+        (args[1] == NULL || vf_cli_add_text(body, "device", args[1], error)) &&
+        (reason == NULL || vf_cli_add_text(body, "reason", reason, error)))
         return body;
     json_decref(body);
     return NULL;

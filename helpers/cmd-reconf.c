@@ -23,11 +23,6 @@ typedef struct {
     gsize detached;   // detached
 } Progress;
 
-static json_int_t number(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 // "a before -> after" of each thing that changes, "" when nothing does. Caller frees.
 static char *list_changes(const json_t *changes, const char *name)
 {
@@ -54,9 +49,9 @@ static void print_outlook(const json_t *event)
     else if (json_array_size(json_object_get(event, "owners")) == 0)
         return;
     else if (json_is_integer(json_object_get(event, "last_outage_us")))
-        vf_cli_say("%s: guests will be without their functions for about %" JSON_INTEGER_FORMAT
+        vf_cli_say("%s: guests will be without their functions for about %" G_GINT64_FORMAT
                    " ms, as last time",
-                   pf, number(event, "last_outage_us") / 1000);
+                   pf, vf_cell_number(event, "last_outage_us") / 1000);
     else
         vf_cli_say("%s: how long guests will be without their functions is not known yet", pf);
 }
@@ -66,10 +61,9 @@ static void print_plan(const json_t *event)
     const json_t *owners = json_object_get(event, "owners");
     g_autofree char *profiles = list_changes(json_object_get(event, "profiles"), "pool");
 
-    vf_cli_say("%s: %" JSON_INTEGER_FORMAT " VFs, %" JSON_INTEGER_FORMAT
-               " now; %zu functions in use",
-               vf_cell_text(event, "pf"), number(event, "to"), number(event, "from"),
-               json_array_size(owners));
+    vf_cli_say("%s: %" G_GINT64_FORMAT " VFs, %" G_GINT64_FORMAT " now; %zu functions in use",
+               vf_cell_text(event, "pf"), vf_cell_number(event, "to"),
+               vf_cell_number(event, "from"), json_array_size(owners));
     if (*profiles != '\0')
         vf_cli_say("  profile of pool %s", profiles);
     for (gsize i = 0; i < json_array_size(owners); i++) {
@@ -77,7 +71,7 @@ static void print_plan(const json_t *event)
         g_autofree char *changes = list_changes(json_object_get(owner, "changes"), "setting");
         g_autofree char *device = vf_cell_device(owner);
 
-        vf_cli_say("  VF %" JSON_INTEGER_FORMAT " %s  %s%s%s%s", number(owner, "index"),
+        vf_cli_say("  VF %" G_GINT64_FORMAT " %s  %s%s%s%s", vf_cell_number(owner, "index"),
                    vf_cell_text(owner, "address"), device, *changes != '\0' ? ": " : "", changes,
                    json_is_true(json_object_get(owner, "stays_paused"))
                        ? ", paused by an operator and stays so"
@@ -112,12 +106,12 @@ static void print_times(const json_t *event)
     json_t *steps = json_object_get(event, "steps_us"), *value;
     const char *step;
 
-    g_string_printf(line, "%s: no function was away for longer than %" JSON_INTEGER_FORMAT " ms (",
-                    vf_cell_text(event, "pf"), number(event, "outage_us") / 1000);
+    g_string_printf(line, "%s: no function was away for longer than %" G_GINT64_FORMAT " ms (",
+                    vf_cell_text(event, "pf"), vf_cell_number(event, "outage_us") / 1000);
     json_object_foreach(steps, step, value)
     {
-        g_string_append_printf(line, "%s %" JSON_INTEGER_FORMAT ", ", step,
-                               json_integer_value(value) / 1000);
+        g_string_append_printf(line, "%s %" G_GINT64_FORMAT ", ", step,
+                               (gint64)json_integer_value(value) / 1000);
     }
     g_string_truncate(line, line->len - 2);
     g_string_append_c(line, ')');
@@ -148,22 +142,14 @@ static json_t *new_body(const char *target, gboolean dry, GError **error)
 {
     json_t *body = json_object();
 
-    if (json_object_set_new(body, "target", json_string(target)) != 0) {
-        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such pool", target);
-        json_decref(body);
-        return NULL;
-    }
     if (vfs != NOT_GIVEN)
         json_object_set_new(body, "vfs", json_integer(vfs));
     json_object_set_new(body, "dry_run", json_boolean(dry));
     if (allow_detach)
         json_object_set_new(body, "allow_detach", json_true());
-    if (profile != NULL && json_object_set_new(body, "profile", json_string(profile)) != 0) {
-        g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND, "%s: no such profile", profile);
-        json_decref(body);
-        return NULL;
-    }
-    if (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error))
+    if (vf_cli_add_text(body, "target", target, error) &&
+        (profile == NULL || vf_cli_add_text(body, "profile", profile, error)) &&
+        (bitstream == NULL || vf_cli_add_path(body, "bitstream", bitstream, error)))
         return body;
     json_decref(body);
     return NULL;
@@ -217,11 +203,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 
     if (cancel)
         return cancel_it(cli, args[0], error);
-    if (vfs != NOT_GIVEN && (vfs < 1 || vfs > G_MAXUINT16)) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "--vfs is a number from 1 to 65535");
-        return FALSE;
-    }
+    if (vfs != NOT_GIVEN && (vfs < 1 || vfs > G_MAXUINT16))
+        return vf_cli_bad_call(error, "--vfs is a number from 1 to 65535");
     if (dry_run)
         return ask_daemon(&look, args[0], TRUE, error);
     if (!yes && (!ask_daemon(&look, args[0], TRUE, error) || !agreed(&look, error)))

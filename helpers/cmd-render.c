@@ -102,10 +102,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 {
     const char *path = g_strcmp0(args[0], "-") == 0 ? NULL : args[0];
 
-    if (in_place && path == NULL) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "--in-place needs a FILE");
-        return FALSE;
-    }
+    if (in_place && path == NULL)
+        return vf_cli_bad_call(error, "--in-place needs a FILE");
     g_autoptr(GByteArray) input = read_input(path, error);
     if (input == NULL)
         return FALSE;

@@ -121,11 +121,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
     Settle settle = {.cli = cli, .begin = g_get_monotonic_time()};
     gboolean ok;
 
-    if (timeout < 1 || timeout > 3600) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "--timeout is a number from 1 to 3600");
-        return FALSE;
-    }
+    if (timeout < 1 || timeout > 3600)
+        return vf_cli_bad_call(error, "--timeout is a number from 1 to 3600");
     settle.socket = cli->socket != NULL ? cli->socket : VF_CLIENT_SOCKET;
     g_autofree char *directory = g_path_get_dirname(settle.socket);
     settle.journals = g_build_filename(directory, "reconf", NULL);

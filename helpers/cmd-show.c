@@ -234,10 +234,8 @@ static gboolean run(const VfCli *cli, char **args, GError **error)
 {
     gboolean found = FALSE;
 
-    if (args[0][0] == '\0') {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "the name is empty");
-        return FALSE;
-    }
+    if (args[0][0] == '\0')
+        return vf_cli_bad_call(error, "the name is empty");
     if (!show(cli, args[0], &found, error))
         return FALSE;
     if (!found)

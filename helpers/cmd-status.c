@@ -10,11 +10,6 @@
 #include "table.h"
 #include "virtfn.h"
 
-static gint64 number(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 // Cause and remedy, each wrapped: INDENT LABEL cause, and deeper the remedy.
 static void print_trouble(const VfCli *cli, VfColor color, const char *indent, const char *label,
                           const char *message)
@@ -48,7 +43,7 @@ static gboolean alike(const json_t *a, const json_t *b)
 {
     return !json_is_object(json_object_get(a, "lease")) &&
            !json_is_object(json_object_get(b, "lease")) &&
-           number(b, "index") == number(a, "index") + 1 &&
+           vf_cell_number(b, "index") == vf_cell_number(a, "index") + 1 &&
            strcmp(vf_cell_text(a, "pf"), vf_cell_text(b, "pf")) == 0 &&
            strcmp(vf_cell_text(a, "state"), vf_cell_text(b, "state")) == 0 &&
            strcmp(vf_cell_text(a, "problem"), vf_cell_text(b, "problem")) == 0 &&
@@ -74,9 +69,10 @@ static void print_functions(const VfCli *cli, const json_t *first, const json_t 
     const char *problem = json_string_value(json_object_get(first, "problem"));
     const char *address = first == last ? vf_cell_text(first, "address") : "";
     g_autofree char *text = remark(first);
-    g_autofree char *range = first == last ? g_strdup_printf("#%d", (int)number(first, "index"))
-                                           : g_strdup_printf("#%d-%d", (int)number(first, "index"),
-                                                             (int)number(last, "index"));
+    g_autofree char *range = first == last
+                                 ? g_strdup_printf("#%d", (int)vf_cell_number(first, "index"))
+                                 : g_strdup_printf("#%d-%d", (int)vf_cell_number(first, "index"),
+                                                   (int)vf_cell_number(last, "index"));
     g_autofree char *line =
         g_strdup_printf("    %-9s %-12s  %-11s  %s", range, address, state, text);
     g_autofree char *clean = vf_text_clean(g_strchomp(line));
@@ -107,7 +103,8 @@ static void print_pf(const VfCli *cli, const json_t *pool, const json_t *pf)
 
     vf_cli_say("  %s%s%s, %s%s, %d of %d functions", address, netdev != NULL ? " " : "",
                netdev != NULL ? netdev : "", driver != NULL ? "driver " : "no driver",
-               driver != NULL ? driver : "", (int)number(pf, "vfs"), (int)number(pf, "total"));
+               driver != NULL ? driver : "", (int)vf_cell_number(pf, "vfs"),
+               (int)vf_cell_number(pf, "total"));
     if (chosen != NULL)
         vf_cli_say("    profile %s, as `virtfn reconf` was told; the configuration has %s", chosen,
                    configured != NULL ? configured : "none");
@@ -145,7 +142,7 @@ static void print_outdated(const VfCli *cli, const json_t *pool, const char *nam
 {
     json_t *chosen = json_object_get(pool, "chosen");
     const char *profile = json_string_value(json_object_iter_value(json_object_iter(chosen)));
-    int count = (int)number(pool, "outdated");
+    int count = (int)vf_cell_number(pool, "outdated");
 
     if (count == 0)
         return;
@@ -168,12 +165,13 @@ static void print_pool(const VfCli *cli, const json_t *pool)
     printf("\n%spool %s%s: ", vf_cli_color(cli, VF_BOLD), name, vf_cli_plain(cli));
     // A pool that is made of ranges of functions has no count.
     if (json_is_integer(json_object_get(pool, "count")))
-        printf("%d functions on each PF", (int)number(pool, "count"));
+        printf("%d functions on each PF", (int)vf_cell_number(pool, "count"));
     else
         printf("%zu functions", json_array_size(functions));
     if (strcmp(vf_cell_text(pool, "growth"), "grow") == 0)
-        printf(", up to %d", (int)number(pool, "max"));
-    printf("; %d free, %d leased", (int)number(pool, "free"), (int)number(pool, "leased"));
+        printf(", up to %d", (int)vf_cell_number(pool, "max"));
+    printf("; %d free, %d leased", (int)vf_cell_number(pool, "free"),
+           (int)vf_cell_number(pool, "leased"));
     if (quarantined > 0)
         printf(", %u quarantined", quarantined);
     printf("\n");

@@ -16,6 +16,11 @@ const char *vf_cell_text(const json_t *object, const char *key)
     return text != NULL ? text : "-";
 }
 
+gint64 vf_cell_number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
 static void add_number(VfTable *table, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);

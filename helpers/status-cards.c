@@ -9,11 +9,6 @@
 #include "table.h"
 #include "virtfn.h"
 
-static int number(const json_t *object, const char *key)
-{
-    return (int)json_integer_value(json_object_get(object, key));
-}
-
 static gboolean is_on(const json_t *attachment, const json_t *card, int region)
 {
     const json_t *held = json_object_get(attachment, "region");
@@ -32,7 +27,7 @@ static void print_attachment(const VfCli *cli, const json_t *row)
     g_autofree char *holder = vf_cell_device(row);
     g_autoptr(GString) line = g_string_new(NULL);
 
-    g_string_append_printf(line, "    #%-8d %s%s%s, %s", number(row, "index"), holder,
+    g_string_append_printf(line, "    #%-8d %s%s%s, %s", (int)vf_cell_number(row, "index"), holder,
                            held ? "" : " for ", held ? "" : vf_cell_text(row, "accelerator"),
                            state);
     if (json_is_integer(ahead))
@@ -44,7 +39,7 @@ static void print_attachment(const VfCli *cli, const json_t *row)
     if (json_is_integer(share))
         g_string_append_printf(line, ", %d%% of its share",
                                (int)((json_integer_value(share) + 5) / 10));
-    g_string_append_printf(line, ", priority %d", number(row, "priority"));
+    g_string_append_printf(line, ", priority %d", (int)vf_cell_number(row, "priority"));
     g_autofree char *clean = vf_text_clean(line->str);
     printf("%s%s%s\n", vf_cli_color(cli, VF_BOLD), clean, vf_cli_plain(cli));
     vf_cli_say("              since %s", vf_cell_text(row, "since"));
@@ -61,8 +56,9 @@ static void print_region(const VfCli *cli, const json_t *card, const json_t *reg
     g_autoptr(GString) line = g_string_new(NULL);
     size_t i;
 
-    g_string_append_printf(line, "  region %d, kind %d: %s%s%s%s", number(region, "region"),
-                           number(region, "kind"),
+    g_string_append_printf(line, "  region %d, kind %d: %s%s%s%s",
+                           (int)vf_cell_number(region, "region"),
+                           (int)vf_cell_number(region, "kind"),
                            accelerator != NULL ? accelerator : "no accelerator that is known",
                            image != NULL ? " (image " : "", image != NULL ? image : "",
                            image != NULL ? ")" : "");
@@ -76,7 +72,7 @@ static void print_region(const VfCli *cli, const json_t *card, const json_t *reg
     vf_cli_say("%s", line->str);
     json_array_foreach(attachments, i, row)
     {
-        if (is_on(row, card, number(region, "region")))
+        if (is_on(row, card, (int)vf_cell_number(region, "region")))
             print_attachment(cli, row);
     }
 }
@@ -90,7 +86,7 @@ static void print_card(const VfCli *cli, const json_t *card, const json_t *attac
     g_autofree char *line = g_strdup_printf("card %s: %s, %zu regions, %d functions",
                                             vf_cell_text(card, "pf"), vf_cell_text(card, "card"),
                                             json_array_size(json_object_get(card, "regions")),
-                                            number(card, "functions"));
+                                            (int)vf_cell_number(card, "functions"));
 
     printf("\n");
     vf_cli_say_wrapped(cli, VF_BOLD, "", "  ", line);

@@ -106,6 +106,17 @@ static int fail_usage(const VfCommand *command, const char *format, ...)
     return report_usage(command, error);
 }
 
+gboolean vf_cli_bad_call(GError **error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (error != NULL)
+        *error = g_error_new_valist(G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, format, args);
+    va_end(args);
+    return FALSE;
+}
+
 // Buffered output is written at last here: a full disk must not look like success.
 static int finish(int code)
 {

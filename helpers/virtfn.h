@@ -51,6 +51,10 @@ extern const VfCommand vf_command_events;
 // one line otherwise.
 void vf_cli_report(const GError *error);
 
+// Sets a G_OPTION_ERROR, after which the command's help is named. FALSE.
+G_GNUC_PRINTF(2, 3)
+gboolean vf_cli_bad_call(GError **error, const char *format, ...);
+
 // helpers/say.c: one line on standard output, shown without control characters.
 G_GNUC_PRINTF(1, 2)
 void vf_cli_say(const char *format, ...);
@@ -73,6 +77,9 @@ VfClient *vf_cli_connect(const VfCli *cli);
 
 // As vf_client_ask(). With --json the answer has been printed, and is not to be shown otherwise.
 json_t *vf_cli_ask(const VfCli *cli, VfClientRequest request, const json_t *body, GError **error);
+
+// Adds a text of the command line to a request. VF_ERROR_INPUT when it is not UTF-8.
+gboolean vf_cli_add_text(json_t *body, const char *key, const char *text, GError **error);
 
 // Names in the path are escaped by the caller.
 gboolean vf_cli_delete(const VfCli *cli, const char *path, GError **error);
@@ -115,6 +122,9 @@ char *vf_columns_format(const VfColumns *columns, const json_t *objects, gboolea
 
 // helpers/ask.c: all objects that the API has under the columns' name, as `virtfn list` shows them.
 gboolean vf_cli_list(const VfCli *cli, const VfColumns *columns, GError **error);
+
+// Member as a number, 0 when it is no integer.
+gint64 vf_cell_number(const json_t *object, const char *key);
 
 // Member as text: "-" when it is null, absent or no string.
 const char *vf_cell_text(const json_t *object, const char *key);

@@ -243,6 +243,18 @@ CASES
     expect 1 "virtfn: a?: no such pool"
 }
 
+@test "a name that is no text" {
+    run virtfn attach $'a\xff' sha256
+    expect 1 "virtfn: domain 'a?': it is not UTF-8"
+    run virtfn pause web $'\xff'
+    expect 1 "virtfn: device '?': it is not UTF-8"
+    run virtfn reconf --yes $'\xff'
+    expect 1 "virtfn: target '?': it is not UTF-8"
+    touch "$BATS_TEST_TMPDIR/file"
+    run virtfn image add a $'\xff' 1 "$BATS_TEST_TMPDIR/file"
+    expect 1 "virtfn: accelerator '?': it is not UTF-8"
+}
+
 @test "a full disk is not success" {
     answer 'GET /v1/functions' '200 OK' application/json '{"functions":[]}'
     start_peer
