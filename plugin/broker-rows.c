@@ -19,11 +19,14 @@ static char *key_of(const char *uuid, const char *device)
 VfAttachment *vf_broker_find(const VfBroker *broker, const char *uuid, const char *device)
 {
     char key[128];
+    gsize uuid_length = strlen(uuid), device_length = strlen(device);
 
-    // What does not fit is no device's name.
-    return (gsize)g_snprintf(key, sizeof(key), "%s/%s", uuid, device) < sizeof(key)
-               ? g_hash_table_lookup(broker->rows, key)
-               : NULL;
+    if (uuid_length + device_length + 2 > sizeof(key))
+        return NULL; // no device's name
+    memcpy(key, uuid, uuid_length);
+    key[uuid_length] = '/';
+    memcpy(key + uuid_length + 1, device, device_length + 1);
+    return g_hash_table_lookup(broker->rows, key);
 }
 
 VfAttachment *vf_broker_row_of(const VfBroker *broker, const VfAccelRequest *request)

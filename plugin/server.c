@@ -45,7 +45,7 @@ struct VfServer {
     guint turn; // calls of MHD_run()
     gsize body_bytes;
     guint strangers, users; // connections that are not root's
-    GHashTable *waiting;    // of VfRequest without an answer
+    GQueue waiting;         // of VfRequest without an answer, by their own links
     GHashTable *streams;    // of suspended VfStream
 };
 
@@ -55,13 +55,15 @@ struct VfRequest {
     const VfRoute *route;
     char *segments[MAX_SEGMENTS];
     char *query;
-    GByteArray *body;
+    char *body; // NULL: none has come
+    gsize body_length, body_room;
     gboolean plain;  // errors as a line of text
     GError *refusal; // known before the handler runs
     struct MHD_Response *response;
     unsigned status;
     guint turn; // in which the handler was called
     gboolean suspended, handled;
+    GList link; // in `waiting` while its data is set
 };
 
 struct VfStream {
@@ -140,14 +142,22 @@ static VfRole role_on(struct MHD_Connection *connection)
 
 // ---- requests
 
+static void stop_waiting(VfRequest *request)
+{
+    if (request->link.data == NULL)
+        return;
+    g_queue_unlink(&request->server->waiting, &request->link);
+    request->link.data = NULL;
+}
+
 static void request_free(VfRequest *request)
 {
-    g_hash_table_remove(request->server->waiting, request);
-    request->server->body_bytes -= request->body->len;
+    stop_waiting(request);
+    request->server->body_bytes -= request->body_length;
     for (guint i = 0; i < MAX_SEGMENTS; i++)
         g_free(request->segments[i]);
     g_free(request->query);
-    g_byte_array_unref(request->body);
+    g_free(request->body);
     g_clear_error(&request->refusal);
     if (request->response != NULL)
         MHD_destroy_response(request->response);
@@ -269,8 +279,8 @@ char *vf_request_user(const VfRequest *request)
 
 const char *vf_request_body(const VfRequest *request, gsize *length)
 {
-    *length = request->body->len;
-    return request->body->len > 0 ? (const char *)request->body->data : "";
+    *length = request->body_length;
+    return request->body != NULL ? request->body : "";
 }
 
 json_t *vf_request_json(const VfRequest *request, GError **error)
@@ -305,7 +315,7 @@ static void answer(VfRequest *request, unsigned status, const char *content_type
         MHD_add_response_header(response, "Content-Type", content_type);
     request->response = response;
     request->status = status;
-    g_hash_table_remove(request->server->waiting, request);
+    stop_waiting(request);
     if (request->connection == NULL)
         request_free(request);
     else
@@ -471,7 +481,6 @@ static VfRequest *request_new(VfServer *server, struct MHD_Connection *connectio
     request->server = server;
     request->connection = connection;
     request->plain = accept != NULL && strstr(accept, "text/plain") != NULL;
-    request->body = g_byte_array_new();
     request->route = find_route(server, method, path, request->segments, &request->refusal);
     if (request->route != NULL)
         admit(request);
@@ -480,15 +489,22 @@ static VfRequest *request_new(VfServer *server, struct MHD_Connection *connectio
 
 static void take_body(VfRequest *request, const char *data, gsize length)
 {
+    gsize needed = request->body_length + length;
+
     if (request->refusal != NULL)
         return;
-    if (request->body->len + length > request->route->max_body ||
+    if (needed > request->route->max_body ||
         request->server->body_bytes + length > BODIES_IN_FLIGHT) {
         g_set_error(&request->refusal, VF_ERROR, VF_ERROR_INPUT, "%s: the body is too large",
                     request->route->path);
         return;
     }
-    g_byte_array_append(request->body, (const guint8 *)data, (guint)length);
+    if (needed > request->body_room) {
+        request->body_room = MAX(needed, 2 * request->body_room);
+        request->body = g_realloc(request->body, request->body_room);
+    }
+    memcpy(request->body + request->body_length, data, length);
+    request->body_length = needed;
     request->server->body_bytes += length;
 }
 
@@ -498,7 +514,8 @@ static void handle(VfRequest *request)
 
     request->handled = TRUE;
     request->turn = server->turn;
-    g_hash_table_add(server->waiting, request);
+    request->link.data = request;
+    g_queue_push_tail_link(&server->waiting, &request->link);
     if (request->refusal != NULL)
         vf_request_reply_error(request, request->refusal);
     else
@@ -548,7 +565,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **s
     if (request == NULL)
         return;
     request->connection = NULL;
-    if (server->closing || !g_hash_table_contains(server->waiting, request))
+    if (server->closing || request->link.data == NULL)
         request_free(request);
 }
 
@@ -599,11 +616,8 @@ static gboolean look_up_group(const char *name, gid_t *gid)
 
 static void server_free(VfServer *server)
 {
-    g_autoptr(GList) left = g_hash_table_get_keys(server->waiting);
-
-    for (GList *i = left; i != NULL; i = i->next)
-        request_free(i->data); // of clients that left
-    g_hash_table_unref(server->waiting);
+    while (server->waiting.head != NULL)
+        request_free(server->waiting.head->data); // of clients that left
     g_hash_table_unref(server->streams);
     g_free(server);
 }
@@ -619,7 +633,7 @@ VfServer *vf_server_new(int listen_fd, const VfRoute *routes, const char *use_gr
 
     server->routes = routes;
     server->data = data;
-    server->waiting = g_hash_table_new(NULL, NULL);
+    g_queue_init(&server->waiting);
     server->streams = g_hash_table_new(NULL, NULL);
     server->has_use = look_up_group(use_group, &server->use_group);
     server->has_read = look_up_group(read_group, &server->read_group);
@@ -665,17 +679,16 @@ void vf_server_quiesce(VfServer *server)
 
 guint vf_server_waiting(const VfServer *server)
 {
-    return g_hash_table_size(server->waiting) + g_hash_table_size(server->streams);
+    return server->waiting.length + g_hash_table_size(server->streams);
 }
 
 void vf_server_free(VfServer *server)
 {
-    g_autoptr(GList) waiting = g_hash_table_get_keys(server->waiting);
     g_autoptr(GList) streams = g_hash_table_get_keys(server->streams);
 
     // libmicrohttpd cannot stop with suspended connections; resumed, these find `closing`.
     server->closing = TRUE;
-    for (GList *i = waiting; i != NULL; i = i->next)
+    for (GList *i = server->waiting.head; i != NULL; i = i->next)
         resume(i->data);
     for (GList *i = streams; i != NULL; i = i->next)
         stream_wake(i->data);
