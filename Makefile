@@ -79,6 +79,7 @@ LIB_SOURCES := \
 	plugin/broker-change.c \
 	plugin/broker-hot.c \
 	plugin/broker-images.c \
+	plugin/broker-post.c \
 	plugin/broker-rows.c \
 	plugin/broker-settle.c \
 	plugin/broker-slices.c \
@@ -115,6 +116,7 @@ LIB_SOURCES := \
 	plugin/images-read.c \
 	plugin/init.c \
 	plugin/inventory.c \
+	plugin/jsonplain.c \
 	plugin/jsontext.c \
 	plugin/lanes.c \
 	plugin/ledger.c \

@@ -182,6 +182,11 @@ gboolean vf_broker_remap_check(const VfBroker *broker, const VfAttachment *row,
 gboolean vf_broker_remap(VfBroker *broker, VfAttachment *row, const char *accelerator,
                          GError **error);
 
+// ---- broker-api.c
+// Answers when all of now is durable: with the row, or NULL = 204.
+void vf_broker_answer(VfBroker *broker, VfRequest *request, unsigned status,
+                      const VfAttachment *row);
+
 // ---- broker-change.c
 void vf_broker_change(VfBroker *broker, const VfAccelDecision *decision);
 // The turn on a shared region goes from one to the other; from NULL = nobody has it.

@@ -64,33 +64,50 @@ static gboolean valid_domain_name(const char *name)
     return valid;
 }
 
-// Reads {"domain","device","pool","name"?}; the strings belong to `json`.
-static gboolean read_request(json_t *json, const char **uuid, const char **device,
-                             const char **pool, const char **name, GError **error)
+// What is asked for. The strings belong to the request's body or its JSON.
+typedef struct {
+    const char *uuid, *device, *pool, *name;
+} Wish;
+
+static gboolean read_plain(VfRequest *request, Wish *wish)
+{
+    const VfPlainMember members[] = {
+        {"domain", VF_PLAIN_STRING, TRUE, &wish->uuid},
+        {"device", VF_PLAIN_STRING, TRUE, &wish->device},
+        {"pool", VF_PLAIN_STRING, TRUE, &wish->pool},
+        {"name", VF_PLAIN_STRING, FALSE, &wish->name},
+    };
+
+    return vf_request_plain(request, members, G_N_ELEMENTS(members));
+}
+
+static gboolean read_json(json_t *json, Wish *wish, GError **error)
 {
     json_error_t where;
 
-    *name = "";
-    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s:s, s:s, s?s}", "domain", uuid, "device",
-                       device, "pool", pool, "name", name) != 0) {
-        g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
-                    "lease: %s" VF_REMEDY
-                    "give domain (UUID), device and pool, and name if you like",
-                    where.text);
+    if (json_unpack_ex(json, &where, JSON_STRICT, "{s:s, s:s, s:s, s?s}", "domain", &wish->uuid,
+                       "device", &wish->device, "pool", &wish->pool, "name", &wish->name) == 0)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
+                "lease: %s" VF_REMEDY "give domain (UUID), device and pool, and name if you like",
+                where.text);
+    return FALSE;
+}
+
+static gboolean check_wish(const Wish *wish, GError **error)
+{
+    if (!g_uuid_string_is_valid(wish->uuid)) {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "lease: '%.40s' is no UUID", wish->uuid);
         return FALSE;
     }
-    if (!g_uuid_string_is_valid(*uuid)) {
-        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "lease: '%.40s' is no UUID", *uuid);
-        return FALSE;
-    }
-    if (!valid_device(*device)) {
+    if (!valid_device(wish->device)) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
                     "lease: '%.40s' is no device name" VF_REMEDY
                     "1 to 32 letters, digits, '_' and '-', a letter or digit first",
-                    *device);
+                    wish->device);
         return FALSE;
     }
-    if (!valid_domain_name(*name)) {
+    if (!valid_domain_name(wish->name)) {
         g_set_error(error, VF_ERROR, VF_ERROR_INPUT,
                     "lease: name is no domain's name" VF_REMEDY
                     "give up to 255 bytes without control characters");
@@ -99,24 +116,23 @@ static gboolean read_request(json_t *json, const char **uuid, const char **devic
     return TRUE;
 }
 
-static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GError **error)
+static VfLease *reserve(VfDaemon *daemon, const Wish *wish, gboolean *created, GError **error)
 {
-    const char *uuid_text, *device, *pool_name, *name;
     guint pool;
     VfLease *lease;
 
-    if (!read_request(json, &uuid_text, &device, &pool_name, &name, error))
+    if (!check_wish(wish, error))
         return NULL;
-    g_autofree char *uuid = g_ascii_strdown(uuid_text, -1);
-    VfInvPool *p = vf_inventory_pool(daemon->inventory, pool_name, &pool);
+    g_autofree char *uuid = g_ascii_strdown(wish->uuid, -1);
+    VfInvPool *p = vf_inventory_pool(daemon->inventory, wish->pool, &pool);
     if (p == NULL) {
         g_set_error(error, VF_ERROR, VF_ERROR_NOT_FOUND,
                     "pool '%.40s': there is no such pool" VF_REMEDY
                     "'virtfn list pools' names them",
-                    pool_name);
+                    wish->pool);
         return NULL;
     }
-    switch (vf_allocator_lease(daemon->allocator, pool, uuid, device, VF_NO_SLOT, &lease)) {
+    switch (vf_allocator_lease(daemon->allocator, pool, uuid, wish->device, VF_NO_SLOT, &lease)) {
     case VF_GRANTED:
         *created = TRUE;
         break;
@@ -129,7 +145,7 @@ static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GErro
         g_set_error(error, VF_ERROR, VF_ERROR_STATE,
                     "domain %s, device '%s': it holds a function of pool '%s'" VF_REMEDY
                     "delete that lease first",
-                    uuid, device, vf_daemon_pool(daemon, lease->pool)->config->name);
+                    uuid, wish->device, vf_daemon_pool(daemon, lease->pool)->config->name);
         return NULL;
     default: {
         g_autofree char *holders = vf_daemon_holders(daemon, pool);
@@ -137,7 +153,7 @@ static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GErro
         g_set_error(error, VF_ERROR, VF_ERROR_EXHAUSTED,
                     "pool '%s': no free function (%s)" VF_REMEDY
                     "stop one of these domains, or raise the pool's count",
-                    pool_name,
+                    wish->pool,
                     *holders != '\0' ? holders
                     : p->problem     ? p->problem
                                      : "none usable");
@@ -146,7 +162,7 @@ static VfLease *reserve(VfDaemon *daemon, json_t *json, gboolean *created, GErro
     }
     lease->reserved = TRUE;
     if (lease->domain == NULL) {
-        lease->domain = g_strdup(name);
+        lease->domain = g_strdup(wish->name);
         vf_daemon_set_claim(daemon, lease, NULL);
     }
     if (!vf_daemon_keep(daemon, lease, *created ? VF_LEASE_RESERVED : lease->state, error))
@@ -168,8 +184,10 @@ static GString *reserve_all(VfDaemon *daemon, json_t *requests)
     json_array_foreach(requests, i, one)
     {
         g_autoptr(GError) error = NULL;
+        Wish wish = {.name = ""};
         gboolean created;
-        VfLease *lease = reserve(daemon, one, &created, &error);
+        VfLease *lease =
+            read_json(one, &wish, &error) ? reserve(daemon, &wish, &created, &error) : NULL;
 
         vf_json_next(answers);
         if (lease != NULL)
@@ -181,29 +199,48 @@ static GString *reserve_all(VfDaemon *daemon, json_t *requests)
     return answers;
 }
 
+static void reserve_one(VfRequest *request, VfDaemon *daemon, const Wish *wish, GError **error)
+{
+    gboolean created = FALSE;
+    VfLease *lease = reserve(daemon, wish, &created, error);
+    GString *answer;
+
+    if (lease == NULL)
+        return;
+    answer = g_string_sized_new(LEASE_SIZE);
+    vf_view_lease(answer, daemon, lease);
+    answer_after_commit(daemon, request, created ? 201 : 200, answer);
+}
+
+static void reserve_json(VfRequest *request, VfDaemon *daemon, json_t *json, GError **error)
+{
+    Wish wish = {.name = ""};
+
+    if (!json_is_array(json)) {
+        if (read_json(json, &wish, error))
+            reserve_one(request, daemon, &wish, error);
+    } else if (json_array_size(json) <= MAX_BATCH) {
+        answer_after_commit(daemon, request, 200, reserve_all(daemon, json));
+    } else {
+        g_set_error(error, VF_ERROR, VF_ERROR_INPUT, "leases: %zu in one request, %d are allowed",
+                    json_array_size(json), MAX_BATCH);
+    }
+}
+
 void vf_route_lease_post(VfRequest *request, gpointer data)
 {
-    VfDaemon *daemon = data;
+    Wish wish = {.name = ""};
     g_autoptr(GError) error = NULL;
-    json_t *json = vf_request_json(request, &error);
-    gboolean created = FALSE;
 
-    if (json_is_array(json) && json_array_size(json) <= MAX_BATCH) {
-        answer_after_commit(daemon, request, 200, reserve_all(daemon, json));
-    } else if (json_is_array(json)) {
-        g_set_error(&error, VF_ERROR, VF_ERROR_INPUT, "leases: %zu in one request, %d are allowed",
-                    json_array_size(json), MAX_BATCH);
-    } else if (json != NULL) {
-        VfLease *lease = reserve(daemon, json, &created, &error);
+    if (read_plain(request, &wish)) {
+        reserve_one(request, data, &wish, &error);
+    } else {
+        json_t *json = vf_request_json(request, &error);
 
-        if (lease != NULL) {
-            GString *answer = g_string_sized_new(LEASE_SIZE);
-
-            vf_view_lease(answer, daemon, lease);
-            answer_after_commit(daemon, request, created ? 201 : 200, answer);
-        }
+        if (json != NULL)
+            reserve_json(request, data, json, &error);
+        json_decref(json);
     }
-    json_decref(json);
     if (error != NULL)
         vf_request_reply_error(request, error);
 }

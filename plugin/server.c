@@ -296,6 +296,11 @@ json_t *vf_request_json(const VfRequest *request, GError **error)
     return json;
 }
 
+gboolean vf_request_plain(VfRequest *request, const VfPlainMember *members, guint n)
+{
+    return request->body != NULL && vf_json_plain(request->body, request->body_length, members, n);
+}
+
 // ---- answers
 
 static void resume(VfRequest *request)

@@ -9,6 +9,8 @@
 #include <glib.h>
 #include <jansson.h>
 
+#include "jsonplain.h"
+
 typedef enum { VF_ROLE_NONE, VF_ROLE_READ, VF_ROLE_USE, VF_ROLE_ADMIN } VfRole;
 
 typedef struct VfServer VfServer;
@@ -51,6 +53,9 @@ char *vf_request_user(const VfRequest *request);
 const char *vf_request_body(const VfRequest *request, gsize *length);
 // The body as JSON; VF_ERROR_INPUT with line and column. Caller decrefs.
 json_t *vf_request_json(const VfRequest *request, GError **error);
+// The members of a body that is a plain object; FALSE: ask vf_request_json() instead. Strings live
+// until the answer.
+gboolean vf_request_plain(VfRequest *request, const VfPlainMember *members, guint n);
 
 // Answers. Each of these ends the request for the handler.
 void vf_request_reply(VfRequest *request, unsigned status, const char *content_type, char *body,

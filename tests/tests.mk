@@ -20,6 +20,7 @@ UNIT_NAMES := \
 	fence \
 	images \
 	inventory \
+	jsonplain \
 	jsontext \
 	lanes \
 	ledger \
