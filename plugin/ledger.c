@@ -334,7 +334,7 @@ static char *settings_to_text(const VfSettings *settings)
     GString *text = g_string_new(NULL);
 
     for (guint i = 0; vf_settings_keys[i] != NULL; i++) {
-        g_autofree char *value = vf_settings_get(settings, vf_settings_keys[i]);
+        g_autofree char *value = vf_settings_nth(settings, i);
 
         if (value != NULL)
             g_string_append_printf(text, "%s=%s\n", vf_settings_keys[i], value);

@@ -347,7 +347,7 @@ char *vf_program_json(const VfTarget *target, const VfSettings *settings)
                              target->device, "settings", values);
 
     for (guint i = 0; vf_settings_keys[i] != NULL; i++) {
-        g_autofree char *value = vf_settings_get(settings, vf_settings_keys[i]);
+        g_autofree char *value = vf_settings_nth(settings, i);
 
         if (value != NULL && !g_str_equal(vf_settings_keys[i], "program"))
             json_object_set_new(values, vf_settings_keys[i], json_string(value));

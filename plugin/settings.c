@@ -204,12 +204,8 @@ gboolean vf_settings_set(VfSettings *settings, const char *key, const char *valu
     return FALSE;
 }
 
-char *vf_settings_get(const VfSettings *settings, const char *key)
+char *vf_settings_nth(const VfSettings *settings, guint i)
 {
-    int i = find_key(key);
-
-    if (i < 0)
-        return NULL;
     if (table[i].kind == KIND_PATH)
         return g_strdup(settings->program);
     if (table[i].kind == KIND_MAC) {
@@ -227,6 +223,13 @@ char *vf_settings_get(const VfSettings *settings, const char *key)
     if (table[i].kind == KIND_LINK)
         return g_strdup(link_words[value]);
     return g_strdup_printf("%d", value);
+}
+
+char *vf_settings_get(const VfSettings *settings, const char *key)
+{
+    int i = find_key(key);
+
+    return i < 0 ? NULL : vf_settings_nth(settings, (guint)i);
 }
 
 void vf_settings_merge(VfSettings *out, const VfSettings *base, const VfSettings *over)
@@ -250,9 +253,8 @@ void vf_settings_merge(VfSettings *out, const VfSettings *base, const VfSettings
 
 gboolean vf_settings_equal(const VfSettings *a, const VfSettings *b)
 {
-    for (gsize i = 0; i < G_N_ELEMENTS(table); i++) {
-        g_autofree char *x = vf_settings_get(a, table[i].key),
-                        *y = vf_settings_get(b, table[i].key);
+    for (guint i = 0; i < G_N_ELEMENTS(table); i++) {
+        g_autofree char *x = vf_settings_nth(a, i), *y = vf_settings_nth(b, i);
 
         if (g_strcmp0(x, y) != 0)
             return FALSE;

@@ -47,6 +47,8 @@ extern const char *const vf_settings_keys[];
 
 // Text form of one setting, NULL when it is unset; the inverse of vf_settings_set(). Caller frees.
 char *vf_settings_get(const VfSettings *settings, const char *key);
+// That of vf_settings_keys[n], for who looks at all of them.
+char *vf_settings_nth(const VfSettings *settings, guint n);
 
 // *out = base with every member that is set in `over` replaced. Owns its strings; what
 // *out held before is overwritten, not freed.

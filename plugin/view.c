@@ -118,7 +118,7 @@ static void append_settings(GString *out, const VfSettings *settings)
 
     vf_json_append(out, "{");
     for (guint i = 0; vf_settings_keys[i] != NULL; i++) {
-        g_autofree char *value = vf_settings_get(settings, vf_settings_keys[i]);
+        g_autofree char *value = vf_settings_nth(settings, i);
 
         if (value == NULL)
             continue;
