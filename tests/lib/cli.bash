@@ -3,6 +3,9 @@
 # Running virtfn against a peer with prepared answers (tests/lib/peer.c). Everything lives below
 # $BATS_TEST_TMPDIR: sock, the answers in peer/, what the peer was asked in peer/log.
 
+# shellcheck source=tests/lib/expect.bash
+source "${BASH_SOURCE[0]%/*}/expect.bash"
+
 SOCKET=$BATS_TEST_TMPDIR/sock
 PEER=$BATS_TEST_TMPDIR/peer
 
@@ -55,13 +58,4 @@ virtfn_on_terminal() {
     command=$(printf '%q ' "$BUILD/virtfn" --socket "$SOCKET" "$@")
     LC_ALL=C.UTF-8 script -qefc "$command" /dev/null </dev/null | tr -d '\r'
     return "${PIPESTATUS[0]}"
-}
-
-# expect STATUS TEXT: what `run` left, whole.
-# shellcheck disable=SC2154 # bats' run sets status and output
-expect() {
-    if [[ $status -ne $1 || $output != "$2" ]]; then
-        printf 'expected exit %s and:\n%s\ngot exit %s and:\n%s\n' "$1" "$2" "$status" "$output"
-        return 1
-    fi
 }

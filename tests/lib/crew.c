@@ -6,14 +6,12 @@
 #include "crew.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io.h"
 #include "qmp-peer.h"
 
 #define LINE 1024
@@ -31,19 +29,10 @@ typedef struct {
     GArray *held; // descriptors of strangers
 } Members;
 
-static int open_group(const char *root, const char *address)
-{
-    g_autofree char *link = vf_path(root, "/sys/bus/pci/devices/%s/iommu_group", address);
-    g_autofree char *group = vf_io_link_name(link, NULL);
-    g_autofree char *node = vf_path(root, "/dev/vfio/%s", group != NULL ? group : "none");
-
-    return open(node, O_RDWR | O_CLOEXEC);
-}
-
 static const char *add(Members *members, QmpPeer *peer, char **words)
 {
     g_autofree char *host = g_strconcat("/sys/bus/pci/devices/", words[4], NULL);
-    int fd = open_group(words[3], words[4]);
+    int fd = qmp_peer_open_group(words[3], words[4]);
 
     if (fd < 0)
         return "no";
@@ -54,7 +43,7 @@ static const char *add(Members *members, QmpPeer *peer, char **words)
 
 static const char *hold(Members *members, char **words)
 {
-    int fd = open_group(words[1], words[2]);
+    int fd = qmp_peer_open_group(words[1], words[2]);
 
     if (fd >= 0)
         g_array_append_val(members->held, fd);

@@ -4,6 +4,9 @@
 # use: make_host, write_pool, start_daemon; then `hook`, `api` and `cli`; teardown calls
 # stop_daemon. Everything lives below $BATS_TEST_TMPDIR.
 
+# shellcheck source=tests/lib/expect.bash
+source "${BASH_SOURCE[0]%/*}/expect.bash"
+
 ROOT=$BATS_TEST_TMPDIR/root
 CONFIG=$BATS_TEST_TMPDIR/config
 DAEMON_LOG=$BATS_TEST_TMPDIR/virtfnd.log
@@ -246,32 +249,4 @@ drop_group() {
     kill "$HOLDER" || true
     wait "$HOLDER" || true
     HOLDER=
-}
-
-# expect STATUS TEXT: what `run` left, whole.
-expect() {
-    if [[ $status -ne $1 || $output != "$2" ]]; then
-        printf 'expected exit %s and:\n%s\ngot exit %s and:\n%s\n' "$1" "$2" "$status" "$output"
-        return 1
-    fi
-}
-
-# becomes TEXT COMMAND...: until that is what the command prints.
-becomes() {
-    local is
-    for _ in {1..1000}; do
-        is=$("${@:2}") || true
-        [[ $is != "$1" ]] || return 0
-        sleep 0.02
-    done
-    echo "${*:2}:"
-    equal "$is" "$1"
-}
-
-# equal ACTUAL EXPECTED
-equal() {
-    if [[ $1 != "$2" ]]; then
-        printf 'expected:\n%s\ngot:\n%s\n' "$2" "$1"
-        return 1
-    fi
 }

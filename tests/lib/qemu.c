@@ -14,23 +14,17 @@
 // In the environment: QEMU_PAUSE_US, how long a pause or a resume takes, in microseconds;
 // QEMU_STATUS and QEMU_MIGRATION, what query-status and query-migrate say from the beginning.
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "io.h"
 #include "qmp-peer.h"
 
 static void add(QmpPeer *peer, const char *root, const char *id, const char *address)
 {
-    g_autoptr(GError) error = NULL;
-    g_autofree char *link = vf_path(root, "/sys/bus/pci/devices/%s/iommu_group", address);
-    g_autofree char *group = vf_io_link_name(link, &error);
-    g_autofree char *node = vf_path(root, "/dev/vfio/%s", group != NULL ? group : "none");
-    int fd = open(node, O_RDWR | O_CLOEXEC);
+    int fd = qmp_peer_open_group(root, address);
 
     if (fd < 0)
-        g_error("%s: %m", node);
+        g_error("%s: its VFIO group: %m", address);
     qmp_peer_add(peer, id, address);
     qmp_peer_hold(peer, id, fd);
 }

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "qmp-model.h"
 
 #define LONGEST (1024 * 1024)
@@ -381,6 +383,15 @@ void qmp_peer_hold(QmpPeer *peer, const char *id, int group)
     g_mutex_lock(&peer->lock);
     qmp_model_hold(peer->model, id, group);
     g_mutex_unlock(&peer->lock);
+}
+
+int qmp_peer_open_group(const char *root, const char *address)
+{
+    g_autofree char *link = vf_path(root, "/sys/bus/pci/devices/%s/iommu_group", address);
+    g_autofree char *group = vf_io_link_name(link, NULL);
+    g_autofree char *node = vf_path(root, "/dev/vfio/%s", group != NULL ? group : "none");
+
+    return open(node, O_RDWR | O_CLOEXEC);
 }
 
 void qmp_peer_set(QmpPeer *peer, const char *id, const char *state, const char *error)

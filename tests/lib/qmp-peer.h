@@ -44,6 +44,8 @@ void qmp_peer_add(QmpPeer *peer, const char *id, const char *host);
 // It has this VFIO group open, which is the peer's from here on: closed when the device pauses, as
 // the one that a resume brought.
 void qmp_peer_hold(QmpPeer *peer, const char *id, int group);
+// Opens the VFIO group of a function, for qmp_peer_hold(). -1: there is none, or somebody has it.
+int qmp_peer_open_group(const char *root, const char *address);
 // Puts it into a state at once, with QEMU's `error` of how it came there (NULL = none).
 void qmp_peer_set(QmpPeer *peer, const char *id, const char *state, const char *error);
 // Begins a transition, as if another client had asked: state "pausing" or "resuming".
