@@ -221,8 +221,9 @@ ua-virtfn-b running"
     QEMU_PAUSE_US=1000000 boot g3 d="${VF[3]}"
     cli pause --reason cable g3 &
     local pause=$!
+    # The mark is written before QEMU is told; a mark of which QEMU knows nothing is taken back.
     for _ in {1..200}; do
-        [[ -z $(marks) ]] || break
+        [[ -z $(last_pause g3) ]] || break
         sleep 0.01
     done
     restart_daemon
