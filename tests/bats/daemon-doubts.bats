@@ -31,25 +31,12 @@ marks() {
     ask /v1/leases '.leases[] | select(.paused != null) | "\(.domain.name)/\(.device) \(.paused.by) \(.paused.reason)"' | sort
 }
 
-# eventually TEXT COMMAND...: until the command prints it.
-eventually() {
-    local text=$1 is
-    shift
-    for _ in {1..500}; do
-        is=$("$@")
-        [[ $is != "$text" ]] || return 0
-        sleep 0.02
-    done
-    equal "$is" "$text"
-}
-
-
 @test "a mark of a pause that is none goes" {
     cli pause --reason one g1 a
     cli pause --reason two g1 b
     tell_qemu g1 'set ua-virtfn-b running'
     restart_daemon
-    eventually "g1/a $me one" marks
+    becomes "g1/a $me one" marks
     grep -q "domain 'g1', device 'b': it runs although it was to be paused: the mark of that is taken back" "$DAEMON_LOG"
     equal "$(devices g1)" "ua-virtfn-a paused
 ua-virtfn-b running"
@@ -65,11 +52,11 @@ ua-virtfn-b running"
     await disruptive "$ROOT/run/reconf/$PF.json"
     cli pause --reason late g2 >/dev/null 2>&1 &
     local pause=$!
-    eventually "g2/c $me late" marks
+    becomes "g2/c $me late" marks
     restart_daemon
     wait $reconf $pause || true
-    eventually "" marks
-    eventually "ua-virtfn-c running" devices g2
+    becomes "" marks
+    becomes "ua-virtfn-c running" devices g2
     equal "$(journals)" 0
 }
 
@@ -78,9 +65,9 @@ ua-virtfn-b running"
     tell_qemu g1 'set ua-virtfn-b paused'
     tell_qemu g2 'set ua-virtfn-c paused'
     restart_daemon
-    eventually "ua-virtfn-a paused
+    becomes "ua-virtfn-a paused
 ua-virtfn-b running" devices g1
-    eventually "ua-virtfn-c running" devices g2
+    becomes "ua-virtfn-c running" devices g2
     await "device 'c': it was paused, and nobody had asked for that: it was resumed" "$DAEMON_LOG"
     equal "$(marks)" "g1/a $me mine"
     equal "$(problems)" ""
@@ -90,7 +77,7 @@ ua-virtfn-b running" devices g1
     tell_qemu g1 'set ua-virtfn-b paused'
     printf '%s' "${VF[2]}" | "${ON_HOST[@]}" dd of="$ROOT/sys/bus/pci/drivers/vfio-pci/unbind" conv=notrunc status=none
     restart_daemon
-    eventually "ua-virtfn-a running
+    becomes "ua-virtfn-a running
 ua-virtfn-b running" devices g1
     equal "$(driver_of "${VF[2]}")" vfio-pci
     equal "$(last_resume g1 | jq -r .signal)" nonfatal
@@ -121,9 +108,9 @@ ua-virtfn-b running" devices g1
 ua-virtfn-b paused"
     tell_qemu g1 'status running'
     reload
-    eventually "ua-virtfn-a running
+    becomes "ua-virtfn-a running
 ua-virtfn-b running" devices g1
-    eventually "" problems
+    becomes "" problems
 }
 
 @test "a guest that does not answer keeps its mark, and is shown" {
@@ -135,7 +122,7 @@ ua-virtfn-b running" devices g1
     equal "$(marks)" "g2/c $me cable"
     kill -CONT "${QEMUS[1]}"
     reload
-    eventually "" problems
+    becomes "" problems
     equal "$(marks)" "g2/c $me cable"
     cli resume g2
 }
@@ -145,7 +132,7 @@ ua-virtfn-b running" devices g1
     rm "$ROOT/run/qmp/$(uuid_of g2).sock"
     hold_group "${VF[1]}"
     restart_daemon
-    eventually "" marks
+    becomes "" marks
     equal "$(problems)" ""
 }
 
@@ -159,7 +146,7 @@ ua-virtfn-b running" devices g1
 ua-virtfn-b paused"
     rm "$ROOT/run/reconf/$PF.json"
     reload
-    eventually "ua-virtfn-a running
+    becomes "ua-virtfn-a running
 ua-virtfn-b running" devices g1
 }
 
@@ -171,7 +158,7 @@ ua-virtfn-b running" devices g1
     start_daemon
     equal "$(leases)" ""
     hook reconnect g1 "a@uplink=${VF[0]}" "b@uplink=${VF[2]}"
-    eventually "ua-virtfn-a running
+    becomes "ua-virtfn-a running
 ua-virtfn-b running" devices g1
     equal "$(marks)" ""
 }
