@@ -20,7 +20,7 @@
 #include "reconf-jobs.h"
 
 // What a change waits at most for those who ask meanwhile.
-#define START_WITHIN_MS 20
+#define START_WITHIN_MS 50
 
 static void victim_free(gpointer data)
 {
