@@ -2,7 +2,7 @@
 //
 // JSON as text, appended to a string after a template. What the daemon answers is written once and
 // never looked at again, so it is not built as a tree first: a tree of a lease took ten times as
-// long (make bench BENCH=lease-1000). What clients send is read with jansson.
+// long (make bench BENCH=lease-1000). What clients send is read with jansson, or by jsonplain.h.
 
 #pragma once
 
