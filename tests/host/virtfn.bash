@@ -133,6 +133,24 @@ agree() {
     }
 }
 
+# reconf_by_command POOL OPTION..., reconf_by_api JSON: reconfigures one way or the other; the log says how long it took.
+reconf_by_command() {
+    virtfn --json reconf --yes "${@:2}" "$1" >"$BATS_TEST_TMPDIR/events"
+    reconf_told command
+}
+
+reconf_by_api() {
+    api /v1/reconf --max-time 120 -H 'Content-Type: application/json' --data "$1" >"$BATS_TEST_TMPDIR/events"
+    reconf_told API
+}
+
+reconf_told() {
+    jq -es 'last == {event: "done", ok: true}' "$BATS_TEST_TMPDIR/events" >/dev/null
+    note "by $1: $(jq -rs 'map(select(.event == "times"))[0] |
+        "away for \(.outage_us / 1000 | floor) ms: \([.steps_us | to_entries[] | "\(.key) \(.value / 1000 | floor)"] | join(", "))"' \
+        "$BATS_TEST_TMPDIR/events")"
+}
+
 # virtfn_teardown: for teardown(): the journal of virtfnd for a failure, then no guests, no leases.
 virtfn_teardown() {
     [[ -n ${BATS_TEST_COMPLETED:-} ]] || {

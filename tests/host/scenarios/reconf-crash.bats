@@ -3,6 +3,8 @@
 # virtfnd killed with -9 at twelve moments of a reconf, and its helper in the write to sriov_numvfs: systemd starts the
 # next one, which ends what was begun. The guests live, nothing is unplugged, and pings go on by themselves. All points
 # are in tests/unit/reconf-crash.c; here kernel, QEMU, libvirt and guests are real.
+#
+# Not in the gate's list, since it takes seven minutes: `make check-host HOST_SCENARIOS=reconf-crash`.
 
 source /usr/share/virtfn-test/lib.bash
 source /usr/share/virtfn-test/virtfn.bash

@@ -96,24 +96,6 @@ pings_end() {
     pings_end
 }
 
-# by_command OPTION..., by_api JSON: reconfigures uplink one way or the other; the events are in $BATS_TEST_TMPDIR/events.
-by_command() {
-    virtfn --json reconf --yes "$@" uplink >"$BATS_TEST_TMPDIR/events"
-    told command
-}
-
-by_api() {
-    api /v1/reconf --max-time 120 -H 'Content-Type: application/json' --data "$1" >"$BATS_TEST_TMPDIR/events"
-    told API
-}
-
-told() {
-    jq -es 'last == {event: "done", ok: true}' "$BATS_TEST_TMPDIR/events" >/dev/null
-    note "by $1: $(jq -rs 'map(select(.event == "times"))[0] |
-        "away for \(.outage_us / 1000 | floor) ms: \([.steps_us | to_entries[] | "\(.key) \(.value / 1000 | floor)"] | join(", "))"' \
-        "$BATS_TEST_TMPDIR/events")"
-}
-
 # in_vlan WORD: what the PF says of the VLAN of both guests' functions.
 in_vlan() {
     local number
@@ -130,13 +112,13 @@ in_vlan() {
     ip link add link "$device" name "$device.7" type vlan id 7
     ip link set "$device.7" up
     pings_both
-    by_command --profile tagged
+    reconf_by_command uplink --profile tagged
     for i in 1 2; do ip route replace "192.0.2.1$i/32" dev "$device.7" src 192.0.2.1; done
     go_on "$(clock)"
     in_vlan 7
     [ "$(vfs)" = 2 ]
     virtfn reconf --yes --profile tagged uplink | grep -q 'nothing to change, nobody is paused'
-    by_api '{"target":"uplink"}'
+    reconf_by_api '{"target":"uplink"}'
     ip link del "$device.7"
     go_on "$(clock)"
     run in_vlan 7
@@ -150,9 +132,9 @@ in_vlan() {
     echo image >/run/image.bit
     configure 'bitstream-program = /usr/local/sbin/flash-card'
     pings_both
-    by_command --bitstream /run/image.bit
+    reconf_by_command uplink --bitstream /run/image.bit
     go_on "$(clock)"
-    by_api '{"target":"uplink","bitstream":"/run/image.bit"}'
+    reconf_by_api '{"target":"uplink","bitstream":"/run/image.bit"}'
     go_on "$(clock)"
     pings_end
     [ "$(sort -u /run/flashed)" = "flash $(pf igb 0) /run/image.bit" ]
