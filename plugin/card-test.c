@@ -67,7 +67,7 @@ static gboolean check_identity(const TestCard *card, GError **error)
 // What the card says about itself, once: none of it changes.
 static gboolean read_identity(TestCard *card, GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
     guint32 regions, kinds, context, window;
 
     if (!enable_memory(card, error) || !vf_card_map_registers(card->directory, &registers, error))
@@ -139,7 +139,7 @@ static gboolean read_row(const VfCardMap *registers, guint number, VfCardRegion 
 
 static gboolean test_query(VfCard *base, GArray *regions, GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
     guint32 count;
 
     if (!vf_card_map_registers(((TestCard *)base)->directory, &registers, error))
@@ -192,8 +192,8 @@ static gboolean test_load(VfCard *base, guint region, const char *path, gint64 d
                           GError **error)
 {
     const TestCard *card = (TestCard *)base;
-    g_auto(VfCardMap) registers = {NULL};
-    g_auto(VfCardMap) window = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
+    g_auto(VfCardMap) window = {.bytes = NULL};
     g_autofree char *what = g_strdup_printf("load into region %u", region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_LOAD,
@@ -213,7 +213,7 @@ static gboolean test_load(VfCard *base, guint region, const char *path, gint64 d
 static gboolean test_connect(VfCard *base, guint region, guint vf, gboolean keep, gint64 deadline,
                              GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
     g_autofree char *what = g_strdup_printf("connect function %u with region %u", vf, region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_CONNECT,
@@ -229,7 +229,7 @@ static gboolean test_connect(VfCard *base, guint region, guint vf, gboolean keep
 // A function that is not enabled is connected to nothing either: the card sees to that.
 static gboolean test_disconnect(VfCard *base, guint vf, gint64 deadline, GError **error)
 {
-    g_auto(VfCardMap) registers = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
     g_autofree char *what = g_strdup_printf("disconnect function %u", vf);
     VfCardCommand command = {
         .what = what, .command = CARD_COMMAND_DISCONNECT, .vf = vf, .deadline = deadline};
@@ -245,8 +245,8 @@ static gboolean test_save(VfCard *base, guint region, GBytes **context, gint64 d
                           GError **error)
 {
     const TestCard *card = (TestCard *)base;
-    g_auto(VfCardMap) registers = {NULL};
-    g_auto(VfCardMap) window = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
+    g_auto(VfCardMap) window = {.bytes = NULL};
     g_autofree char *what = g_strdup_printf("save region %u", region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_SAVE,
@@ -272,8 +272,8 @@ static gboolean test_restore(VfCard *base, guint region, GBytes *context, gint64
                              GError **error)
 {
     const TestCard *card = (TestCard *)base;
-    g_auto(VfCardMap) registers = {NULL};
-    g_auto(VfCardMap) window = {NULL};
+    g_auto(VfCardMap) registers = {.bytes = NULL};
+    g_auto(VfCardMap) window = {.bytes = NULL};
     g_autofree char *what = g_strdup_printf("restore region %u", region);
     VfCardCommand command = {.what = what,
                              .command = CARD_COMMAND_RESTORE,
