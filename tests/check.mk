@@ -60,6 +60,7 @@ host:
 	@tests/host/run --shell
 
 # Style, shell scripts, and the arrows between parts that must not exist.
+lint: export CLANG = clang $(CPPFLAGS_ALL) $(WARNINGS) -fsyntax-only
 lint: $(PROGRAMS)
 	@tests/tap $(CHECK) lint tests/lint $(B)
 
