@@ -109,12 +109,12 @@ goes_on() {
     done
 }
 
-@test "as many VFs as before with another profile, and back" {
+@test "a profile that the card cannot give: all is as it was, and the file system goes on" {
     writing
-    reconf_by_command disk --profile wide
-    goes_on
-    writing
-    reconf_by_api '{"target":"disk"}'
+    run virtfn reconf --yes --profile wide disk
+    [ "$status" = 1 ]
+    grep -q 'queues: 3 wanted, a function of this controller can have 2' <<<"$output"
+    [ "$(disks)" = 3 ]
     goes_on
 }
 
