@@ -292,6 +292,7 @@ VfDaemon *vf_daemon_new(const VfDaemonOptions *options, GError **error)
     daemon->quarantine = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->choices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->outages = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    daemon->rests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->reconfs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     daemon->stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->orphans = g_ptr_array_new_with_free_func(orphan_free);
@@ -346,6 +347,7 @@ void vf_daemon_free(VfDaemon *daemon)
     g_hash_table_unref(daemon->quarantine);
     g_hash_table_unref(daemon->choices);
     g_hash_table_unref(daemon->outages);
+    g_hash_table_unref(daemon->rests);
     g_hash_table_unref(daemon->reconfs);
     g_hash_table_unref(daemon->stuck);
     g_ptr_array_unref(daemon->nodedevs);

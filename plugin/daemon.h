@@ -59,6 +59,7 @@ typedef struct {
     GHashTable *quarantine; // "PF#index" -> reason
     GHashTable *choices;    // see choices.h
     GHashTable *outages;    // PF -> gint64 *, microseconds: of its last reconf
+    GHashTable *rests;      // PF -> gint64 *, monotonic: until then its guests deal with the last
     GHashTable *reconfs;    // PF -> gint *, which cancels the one that an operator asked for
     GHashTable *stuck;      // PF -> why its reconf could not be ended
     GPtrArray *nodedevs;    // of VfNodedev, as libvirt last told; may be empty

@@ -117,6 +117,7 @@ static void end_pf(VfReconfOrder *order)
         vf_order_tell_problem(order);
     else if (order->times.outage > 0 || order->times.steps[VF_RECONF_STEP_CREATE] > 0)
         vf_order_tell_times(order);
+    vf_reconf_note_resume(order->daemon, &order->pf, order->times.outage);
     if (order->error == NULL)
         vf_reconf_note_outage(order->daemon, &order->pf, order->times.outage);
     g_hash_table_remove(order->daemon->reconfs, vf_pciaddr_format(&order->pf, pf));

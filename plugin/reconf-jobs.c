@@ -23,6 +23,10 @@
 // How long a guest's processor that touches its paused NVMe function waits: longer than a reconf.
 #define HOLD_MS 10000
 
+// Linux' nvme driver gives a controller up that goes away while it resets it, after its command's
+// time of 60 s. On the emulated host, a slow one, a reset took it 1 to 2 s.
+#define REST_MS 5000
+
 static char *journals_of(const char *run_dir)
 {
     return g_build_filename(run_dir, "reconf", NULL);
@@ -91,6 +95,14 @@ VfResumeSignal vf_reconf_signal(const VfDaemon *daemon, const VfPciAddr *address
     return is_nvme(daemon, address) ? VF_RESUME_SIGNAL_FATAL : VF_RESUME_SIGNAL_NONE;
 }
 
+static gint64 rest_of(const VfDaemon *daemon, const VfPciAddr *pf)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+    const gint64 *until = g_hash_table_lookup(daemon->rests, vf_pciaddr_format(pf, address));
+
+    return until != NULL ? *until : 0;
+}
+
 VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint count,
                          const char *starting)
 {
@@ -100,6 +112,8 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
     guint number;
 
     reconf->signal = vf_reconf_signal(daemon, pf);
+    if (reconf->signal != VF_RESUME_SIGNAL_NONE)
+        reconf->not_before = rest_of(daemon, pf);
     // A controller that is being reset would be given up by its driver if it read all-ones.
     if (is_nvme(daemon, pf))
         reconf->policy = (VfPausePolicy){VF_PAUSE_ACCESS_HOLD, HOLD_MS};
@@ -255,6 +269,16 @@ void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage)
         vf_log(G_LOG_LEVEL_WARNING, NULL, NULL, "ledger: %s", error->message);
     // Regions and connections may be others than they were.
     vf_broker_reload(daemon);
+}
+
+void vf_reconf_note_resume(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage)
+{
+    gint64 until = g_get_monotonic_time() + REST_MS * G_TIME_SPAN_MILLISECOND;
+    char address[VF_PCIADDR_BUFSIZE];
+
+    if (outage > 0)
+        g_hash_table_replace(daemon->rests, g_strdup(vf_pciaddr_format(pf, address)),
+                             g_memdup2(&until, sizeof(until)));
 }
 
 void vf_reconf_restore_outages(VfDaemon *daemon)

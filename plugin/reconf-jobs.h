@@ -40,6 +40,8 @@ gboolean vf_reconf_end(VfDaemon *daemon, const VfReconf *reconf, GError **error)
 // Survives the daemon, not the boot.
 gint64 vf_reconf_last_outage(const VfDaemon *daemon, const VfPciAddr *pf);
 void vf_reconf_note_outage(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage);
+// Guests got functions back, so the next reconf of the PF leaves them some time.
+void vf_reconf_note_resume(VfDaemon *daemon, const VfPciAddr *pf, gint64 outage);
 void vf_reconf_restore_outages(VfDaemon *daemon); // from the ledger
 
 // Within the ten seconds that a hook waits, numvfs included.

@@ -21,6 +21,9 @@
 #include "reconf-guests.h"
 #include "sriov.h"
 
+// How often a rest looks whether the reconf was cancelled meanwhile.
+#define REST_STEP_US 20000
+
 typedef struct {
     VfReconf *reconf;
     const VfReconfHost *host;
@@ -287,6 +290,17 @@ static void begin(Run *run, VfReconf *reconf, const VfReconfHost *host, VfReconf
     run->guests = vf_guests_new(reconf, host->root, told_member, run);
 }
 
+// A driver that was told of a reset by the last resume works on it for a while.
+static gboolean rest(const Run *run, GError **error)
+{
+    while (g_get_monotonic_time() < run->reconf->not_before) {
+        if (is_cancelled(run, error))
+            return FALSE;
+        g_usleep(REST_STEP_US);
+    }
+    return TRUE;
+}
+
 // Who is paused before anything is done stays so.
 static gboolean note_paused(Run *run, GError **error)
 {
@@ -339,7 +353,8 @@ VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReco
     Run run;
 
     begin(&run, reconf, host, times != NULL ? times : &mine);
-    if (note_host(&run, error) && note_paused(&run, error) && begin_journal(&run, error))
+    if (rest(&run, error) && note_host(&run, error) && note_paused(&run, error) &&
+        begin_journal(&run, error))
         outcome = converge(&run, TRUE, error) ? finish(&run, VF_RECONF_DONE, error)
                                               : go_back(&run, error);
     vf_guests_free(run.guests);

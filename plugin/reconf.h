@@ -65,6 +65,7 @@ typedef struct {
     char *autoprobe;       // what sriov_drivers_autoprobe was; NULL = not known
     char *note;            // the caller's own, kept in the journal; may be NULL
     gint64 since;          // microseconds since 1970
+    gint64 not_before;     // monotonic: no guest is paused before; 0 = at once
     gboolean allow_detach; // of vf_reconf_look()
 } VfReconf;
 

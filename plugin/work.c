@@ -100,12 +100,11 @@ static gboolean grow(VfWork *work)
 {
     g_autofree char *journals = NULL;
     VfReconfHost host = vf_reconf_host(&work->daemon->options, &journals);
-    VfReconfTimes times;
+    VfReconfTimes times = {.outage = 0};
+    gboolean ok = vf_reconf_do(work->reconf, &host, &times, &work->error);
 
-    if (!vf_reconf_do(work->reconf, &host, &times, &work->error))
-        return FALSE;
     work->outage = times.outage;
-    return TRUE;
+    return ok;
 }
 
 static void run(gpointer data)
@@ -158,7 +157,9 @@ static void done(gpointer data)
     }
     if (work->reconf != NULL)
         vf_settle_leave(work->daemon);
-    vf_reconf_note_outage(work->daemon, &work->provision->pf, work->outage);
+    vf_reconf_note_resume(work->daemon, &work->provision->pf, work->outage);
+    if (work->error == NULL)
+        vf_reconf_note_outage(work->daemon, &work->provision->pf, work->outage);
     work->done(work, work->error, work->data);
     g_clear_error(&work->error);
     g_clear_pointer(&work->reconf, vf_reconf_free);

@@ -37,6 +37,7 @@ typedef struct {
     GPtrArray *told; // "step event owner"
     gint cancelled;
     const char *cancel_at; // an event
+    gint64 began;          // monotonic: the first event
 } Fixture;
 
 static int open_group(const char *root, const VfPciAddr *address)
@@ -115,6 +116,8 @@ static void note(VfReconfStep step, const char *event, const char *owner, gpoint
     char *told = g_strdup_printf("%s %s%s%s", vf_reconf_step_word(step), event,
                                  owner != NULL ? " " : "", owner != NULL ? owner : "");
 
+    if (f->told->len == 0)
+        f->began = g_get_monotonic_time();
     g_ptr_array_add(f->told, told);
     if (g_strcmp0(told, f->cancel_at) == 0)
         g_atomic_int_set(&f->cancelled, 1);
@@ -441,6 +444,28 @@ static void test_cancelled(Fixture *f, gconstpointer data)
     assert_untouched(f);
 }
 
+// Guests may still be at what the last one told them.
+static void test_not_before(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+
+    f->reconf->not_before = g_get_monotonic_time() + 300 * G_TIME_SPAN_MILLISECOND;
+    g_assert_cmpint(run(f, &error), ==, VF_RECONF_DONE);
+    g_assert_no_error(error);
+    g_assert_cmpint(f->began, >=, f->reconf->not_before);
+}
+
+static void test_cancelled_before(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+
+    f->cancelled = 1;
+    f->reconf->not_before = G_MAXINT64;
+    g_assert_cmpint(run(f, &error), ==, VF_RECONF_UNDONE);
+    assert_says(&error, VF_ERROR_STATE, "was cancelled");
+    assert_untouched(f);
+}
+
 static void test_no_journal(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -662,6 +687,8 @@ int main(int argc, char **argv)
     ADD("pause-is-refused", test_pause_is_refused);
     ADD("stranger", test_stranger);
     ADD("cancelled", test_cancelled);
+    ADD("not-before", test_not_before);
+    ADD("cancelled-before", test_cancelled_before);
     ADD("no-journal", test_no_journal);
     ADD("too-many", test_too_many);
     ADD("create-fails", test_create_fails);
