@@ -22,7 +22,7 @@
 // get through.
 #define MAX_STRANGERS 64
 #define MAX_USERS 1024
-#define CONNECTION_MEMORY 8192 // headers of one request and of its answer
+#define CONNECTION_MEMORY 4096 // headers of one request and of its answer
 #define IDLE_SECONDS 10        // a client that sends nothing, or half a request
 #define BODIES_IN_FLIGHT (64 * 1024 * 1024)
 #define MAX_SEGMENTS 4
