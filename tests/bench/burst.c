@@ -6,6 +6,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,11 +32,23 @@ static Connection connections[BURST_MOST];
 static char *requests[BURST_MOST];
 static int poller;
 
+// The first processor; the others are the daemon's (daemon.bash).
+static void stay_apart(void)
+{
+    cpu_set_t first;
+
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    if (sched_setaffinity(0, sizeof first, &first) < 0)
+        err(1, "no processor for the client");
+}
+
 void burst_connect(const char *path)
 {
     struct rlimit files = {4096, 4096};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
+    stay_apart();
     setrlimit(RLIMIT_NOFILE, &files);
     if (strlen(path) >= sizeof address.sun_path)
         errx(2, "%s: too long", path);
