@@ -149,7 +149,7 @@ void vf_domains_attach_clear(VfDaemon *daemon, const VfLease *lease)
 // TRUE while a reconf works on the function's PF, or has got stuck there.
 static gboolean is_away(VfDaemon *daemon, const VfLease *lease, const VfPciAddr *address)
 {
-    const VfPciAddr *pf = &vf_daemon_slot(daemon, lease->pool, lease->slot)->pf->pci.address;
+    const VfPciAddr *pf = vf_daemon_lease_pf(daemon, lease);
     g_autofree char *kept = vf_replug_kept(daemon, lease->uuid, lease->device, address);
     char text[VF_PCIADDR_BUFSIZE];
 

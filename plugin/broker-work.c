@@ -19,16 +19,6 @@
 #define RESUME_MS 8000
 #define CARD_MS 5000
 
-static gint64 within(guint milliseconds)
-{
-    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
-}
-
-static void told_nothing(VfReconfStep step, const char *event, const VfMember *member,
-                         gpointer data)
-{
-}
-
 static gint64 begin(void)
 {
     return g_get_monotonic_time();
@@ -44,9 +34,9 @@ static void end(const VfBrokerWork *work, VfPart part, gint64 began)
 
 gboolean vf_broker_reach(const VfBrokerWork *work, VfReconf *owners, GError **error)
 {
-    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, told_nothing, NULL);
+    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, NULL, NULL);
 
-    return vf_guests_look(guests, within(PAUSE_MS), error);
+    return vf_guests_look(guests, vf_pause_within(PAUSE_MS), error);
 }
 
 gboolean vf_broker_pause(const VfBrokerWork *work, VfReconf *owners, GError **error)
@@ -56,8 +46,8 @@ gboolean vf_broker_pause(const VfBrokerWork *work, VfReconf *owners, GError **er
 
     if (owners->owners->len == 0)
         return TRUE;
-    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, told_nothing, NULL);
-    ok = vf_guests_look(guests, within(PAUSE_MS), error);
+    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, NULL, NULL);
+    ok = vf_guests_look(guests, vf_pause_within(PAUSE_MS), error);
     for (guint i = 0; i < vf_guests_count(guests); i++) {
         VfMember *member = vf_guests_member(guests, i);
 
@@ -65,8 +55,8 @@ gboolean vf_broker_pause(const VfBrokerWork *work, VfReconf *owners, GError **er
         member->owner->stays_paused = member->state == VF_PAUSE_PAUSED;
         runs |= member->state == VF_PAUSE_RUNNING;
     }
-    ok = ok && (!runs || (vf_guests_check(guests, within(PAUSE_MS), error) &&
-                          vf_guests_pause(guests, within(PAUSE_MS), error)));
+    ok = ok && (!runs || (vf_guests_check(guests, vf_pause_within(PAUSE_MS), error) &&
+                          vf_guests_pause(guests, vf_pause_within(PAUSE_MS), error)));
     end(work, VF_PART_PAUSE, began);
     return ok;
 }
@@ -74,9 +64,9 @@ gboolean vf_broker_pause(const VfBrokerWork *work, VfReconf *owners, GError **er
 // Devices that an operator has paused stay so, and those that are not there have nothing to resume.
 static gboolean resume(const VfBrokerWork *work, VfReconf *owners, GError **error)
 {
-    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, told_nothing, NULL);
+    g_autoptr(VfGuests) guests = vf_guests_new(owners, work->options->root, NULL, NULL);
 
-    if (!vf_guests_look(guests, within(PAUSE_MS), error))
+    if (!vf_guests_look(guests, vf_pause_within(PAUSE_MS), error))
         return FALSE;
     for (guint i = 0; i < vf_guests_count(guests); i++) {
         VfMember *member = vf_guests_member(guests, i);
@@ -89,7 +79,7 @@ static gboolean resume(const VfBrokerWork *work, VfReconf *owners, GError **erro
             return FALSE;
         }
     }
-    return vf_guests_resume(guests, owners->signal, within(RESUME_MS), error);
+    return vf_guests_resume(guests, owners->signal, vf_pause_within(RESUME_MS), error);
 }
 
 gboolean vf_broker_resume(const VfBrokerWork *work, VfReconf *owners, GError **error)
@@ -136,7 +126,7 @@ gboolean vf_broker_save(const VfBrokerWork *work, guint region, const char *path
     g_autoptr(GBytes) context = NULL;
     gint64 began = begin();
     gboolean ok = !vf_card_can_save(work->card) ||
-                  (vf_card_save(work->card, region, &context, within(CARD_MS), error) &&
+                  (vf_card_save(work->card, region, &context, vf_pause_within(CARD_MS), error) &&
                    write_context(path, context, error));
 
     end(work, VF_PART_SAVE, began);
@@ -159,7 +149,7 @@ static gboolean restore(const VfBrokerWork *work, guint region, const char *path
         return FALSE;
     }
     context = g_bytes_new_take(bytes, length);
-    *restored = vf_card_restore(work->card, region, context, within(CARD_MS), error);
+    *restored = vf_card_restore(work->card, region, context, vf_pause_within(CARD_MS), error);
     return *restored;
 }
 
@@ -168,7 +158,7 @@ static gboolean restore(const VfBrokerWork *work, guint region, const char *path
 gboolean vf_broker_disconnect(const VfBrokerWork *work, guint index, GError **error)
 {
     gint64 began = begin();
-    gboolean ok = vf_card_disconnect(work->card, index, within(CARD_MS), error);
+    gboolean ok = vf_card_disconnect(work->card, index, vf_pause_within(CARD_MS), error);
 
     end(work, VF_PART_DISCONNECT, began);
     return ok;
@@ -176,7 +166,7 @@ gboolean vf_broker_disconnect(const VfBrokerWork *work, guint index, GError **er
 
 gboolean vf_broker_scrub(VfCard *card, guint index, GError **error)
 {
-    return card == NULL || vf_card_disconnect(card, index, within(CARD_MS), error);
+    return card == NULL || vf_card_disconnect(card, index, vf_pause_within(CARD_MS), error);
 }
 
 // Who is connected in the way: a function that some daemon left there before it was killed.
@@ -194,7 +184,7 @@ static gboolean make_room(const VfBrokerWork *work, guint region, guint index, g
         if (i == region && vf == index)
             *connected = TRUE;
         else if (vf != VF_CARD_NONE && (i == region || vf == index) &&
-                 !vf_card_disconnect(work->card, vf, within(CARD_MS), error))
+                 !vf_card_disconnect(work->card, vf, vf_pause_within(CARD_MS), error))
             return FALSE;
     }
     return TRUE;
@@ -215,7 +205,8 @@ gboolean vf_broker_connect(const VfBrokerWork *work, guint region, guint index, 
     if (!ok)
         return FALSE;
     began = begin();
-    ok = vf_card_connect(work->card, region, index, restored || keep, within(CARD_MS), error);
+    ok = vf_card_connect(work->card, region, index, restored || keep, vf_pause_within(CARD_MS),
+                         error);
     end(work, VF_PART_CONNECT, began);
     return ok;
 }

@@ -35,6 +35,11 @@ const VfSlot *vf_daemon_slot(const VfDaemon *daemon, guint pool, guint slot)
     return &g_array_index(vf_daemon_pool(daemon, pool)->slots, VfSlot, slot);
 }
 
+const VfPciAddr *vf_daemon_lease_pf(const VfDaemon *daemon, const VfLease *lease)
+{
+    return &vf_daemon_slot(daemon, lease->pool, lease->slot)->pf->pci.address;
+}
+
 // ---- quarantine
 
 static char *slot_key(const VfDaemon *daemon, guint pool, guint slot)

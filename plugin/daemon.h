@@ -93,6 +93,7 @@ gboolean vf_daemon_refresh(VfDaemon *daemon);
 
 VfInvPool *vf_daemon_pool(const VfDaemon *daemon, guint number);
 const VfSlot *vf_daemon_slot(const VfDaemon *daemon, guint pool, guint slot);
+const VfPciAddr *vf_daemon_lease_pf(const VfDaemon *daemon, const VfLease *lease);
 
 // What the functions of a pool on one of its PFs get before the claim's own settings: the profile
 // that was chosen, or that of the configuration.

@@ -95,22 +95,7 @@ static VfLease *lease_of(const VfDaemon *daemon, const Doubt *doubt)
     return lease != NULL && lease->state == VF_LEASE_RUNNING && !lease->attach ? lease : NULL;
 }
 
-static const VfPciAddr *pf_of(const VfDaemon *daemon, const VfLease *lease)
-{
-    return &vf_daemon_slot(daemon, lease->pool, lease->slot)->pf->pci.address;
-}
-
 // ---- in the lane
-
-static void told_nothing(VfReconfStep step, const char *event, const VfMember *member,
-                         gpointer data)
-{
-}
-
-static gint64 within(guint milliseconds)
-{
-    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
-}
 
 static gboolean is_unwanted(const VfMember *member)
 {
@@ -140,7 +125,7 @@ static gboolean make_ready(const Job *job, VfGuests *guests, VfMember *member, G
 
 static void resume(const Job *job, VfGuests *guests)
 {
-    vf_guests_check(guests, within(LOOK_MS), NULL);
+    vf_guests_check(guests, vf_pause_within(LOOK_MS), NULL);
     note_errors(guests, job->answers, FALSE);
     for (guint i = 0; i < job->answers->len; i++) {
         Answer *answer = &g_array_index(job->answers, Answer, i);
@@ -149,7 +134,7 @@ static void resume(const Job *job, VfGuests *guests)
         if (is_unwanted(member) && answer->error == NULL)
             make_ready(job, guests, member, &answer->error);
     }
-    vf_guests_resume(guests, job->reconf->signal, within(RESUME_MS), NULL);
+    vf_guests_resume(guests, job->reconf->signal, vf_pause_within(RESUME_MS), NULL);
     note_errors(guests, job->answers, FALSE);
 }
 
@@ -162,9 +147,9 @@ static void job_run(gpointer data)
     job->later = !vf_reconf_is_over(options->run_dir, &job->pf, NULL);
     if (job->later || job->reconf->owners->len == 0)
         return;
-    g_autoptr(VfGuests) guests = vf_guests_new(job->reconf, options->root, told_nothing, NULL);
+    g_autoptr(VfGuests) guests = vf_guests_new(job->reconf, options->root, NULL, NULL);
     g_array_set_size(job->answers, vf_guests_count(guests));
-    vf_guests_look(guests, within(LOOK_MS), NULL);
+    vf_guests_look(guests, vf_pause_within(LOOK_MS), NULL);
     note_errors(guests, job->answers, TRUE);
     for (guint i = 0; i < job->answers->len; i++)
         unwanted |= is_unwanted(vf_guests_member(guests, i));
@@ -283,7 +268,7 @@ static void job_begin(gpointer data)
         const VfLease *lease = lease_of(job->daemon, doubt);
 
         if (doubt->asking || lease == NULL ||
-            !vf_pciaddr_equal(pf_of(job->daemon, lease), &job->pf))
+            !vf_pciaddr_equal(vf_daemon_lease_pf(job->daemon, lease), &job->pf))
             continue;
         doubt->asking = TRUE;
         add_owner(job, lease);
@@ -328,8 +313,8 @@ static void ask(gpointer data)
             continue;
         if (lease == NULL)
             g_hash_table_iter_remove(&iter);
-        else if (!has(pfs, pf_of(daemon, lease)))
-            g_array_append_val(pfs, *pf_of(daemon, lease));
+        else if (!has(pfs, vf_daemon_lease_pf(daemon, lease)))
+            g_array_append_val(pfs, *vf_daemon_lease_pf(daemon, lease));
     }
     for (guint i = 0; i < pfs->len; i++)
         ask_about(daemon, &g_array_index(pfs, VfPciAddr, i));

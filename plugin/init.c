@@ -120,8 +120,7 @@ static void flash_begin(gpointer data)
         const VfLease *lease = g_ptr_array_index(leases, i);
 
         if (lease->state != VF_LEASE_RESERVED &&
-            vf_pciaddr_equal(&vf_daemon_slot(daemon, lease->pool, lease->slot)->pf->pci.address,
-                             &flash->pf))
+            vf_pciaddr_equal(vf_daemon_lease_pf(daemon, lease), &flash->pf))
             flash->has_owner = TRUE;
     }
 }

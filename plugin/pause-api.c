@@ -45,22 +45,7 @@ static VfLease *lease_of(const Order *order, const char *device)
     return vf_allocator_find(order->daemon->allocator, order->uuid, device);
 }
 
-static const VfPciAddr *pf_of(const VfDaemon *daemon, const VfLease *lease)
-{
-    return &vf_daemon_slot(daemon, lease->pool, lease->slot)->pf->pci.address;
-}
-
 // ---- in the lane
-
-static void told_nothing(VfReconfStep step, const char *event, const VfMember *member,
-                         gpointer data)
-{
-}
-
-static gint64 within(guint milliseconds)
-{
-    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
-}
 
 G_GNUC_PRINTF(4, 5)
 static void set_state_error(GError **error, const Order *order, const char *device,
@@ -101,7 +86,7 @@ static gboolean is_due(const Order *order, const VfMember *member, GError **erro
 
 static gboolean pause_all(Order *order, VfGuests *guests, GError **error)
 {
-    gboolean ok = vf_guests_pause(guests, within(PAUSE_MS), error);
+    gboolean ok = vf_guests_pause(guests, vf_pause_within(PAUSE_MS), error);
 
     for (guint i = 0; i < vf_guests_count(guests); i++) {
         const VfMember *member = vf_guests_member(guests, i);
@@ -127,7 +112,7 @@ static gboolean resume_all(Order *order, VfGuests *guests, GError **error)
             return FALSE;
         }
     }
-    ok = vf_guests_resume(guests, order->reconf->signal, within(RESUME_MS), error);
+    ok = vf_guests_resume(guests, order->reconf->signal, vf_pause_within(RESUME_MS), error);
     for (guint i = 0; i < vf_guests_count(guests); i++) {
         const VfMember *member = vf_guests_member(guests, i);
 
@@ -146,8 +131,8 @@ static void order_run(gpointer data)
     if (order->error != NULL || order->reconf->owners->len == 0 ||
         !vf_reconf_is_over(options->run_dir, &order->reconf->pf, &order->error))
         return;
-    g_autoptr(VfGuests) guests = vf_guests_new(order->reconf, options->root, told_nothing, NULL);
-    if (!vf_guests_look(guests, within(PAUSE_MS), &order->error))
+    g_autoptr(VfGuests) guests = vf_guests_new(order->reconf, options->root, NULL, NULL);
+    if (!vf_guests_look(guests, vf_pause_within(PAUSE_MS), &order->error))
         return;
     for (guint i = 0; i < vf_guests_count(guests) && order->error == NULL; i++) {
         VfMember *member = vf_guests_member(guests, i);
@@ -156,7 +141,8 @@ static void order_run(gpointer data)
         // What is paused already is none of those that this pauses.
         member->owner->stays_paused = !order->resume && member->state == VF_PAUSE_PAUSED;
     }
-    if (order->error != NULL || !due || !vf_guests_check(guests, within(PAUSE_MS), &order->error))
+    if (order->error != NULL || !due ||
+        !vf_guests_check(guests, vf_pause_within(PAUSE_MS), &order->error))
         return;
     if (order->resume)
         resume_all(order, guests, &order->error);
@@ -275,7 +261,7 @@ static void order_begin(gpointer data)
         const VfLease *lease = lease_of(order, device);
 
         if (lease == NULL || lease->state != VF_LEASE_RUNNING ||
-            !vf_pciaddr_equal(pf_of(order->daemon, lease), &order->reconf->pf))
+            !vf_pciaddr_equal(vf_daemon_lease_pf(order->daemon, lease), &order->reconf->pf))
             set_state_error(&order->error, order, device, "its domain has ended meanwhile");
         else if (order->resume && vf_broker_keeps_paused(order->daemon, lease))
             leave_paused(order, device);
@@ -326,9 +312,10 @@ static void next_pf(Order *order)
             set_state_error(&order->error, order, g_ptr_array_index(order->devices, order->next),
                             "its domain has ended meanwhile");
         } else if (order->reconf == NULL) {
-            order->reconf = vf_reconf_new(pf_of(order->daemon, lease), 0, 0);
+            order->reconf = vf_reconf_new(vf_daemon_lease_pf(order->daemon, lease), 0, 0);
             order->reconf->signal = vf_reconf_signal(order->daemon, &order->reconf->pf);
-        } else if (!vf_pciaddr_equal(pf_of(order->daemon, lease), &order->reconf->pf)) {
+        } else if (!vf_pciaddr_equal(vf_daemon_lease_pf(order->daemon, lease),
+                                     &order->reconf->pf)) {
             break;
         }
     }

@@ -34,6 +34,12 @@ typedef struct {
     char *error; // why the last pause or resume failed, NULL when it did not
 } VfPauseInfo;
 
+// A deadline from now on, for the calls below.
+static inline gint64 vf_pause_within(guint milliseconds)
+{
+    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
+}
+
 // Every VFIO device of the guest, as VfPauseInfo, which the array owns.
 GPtrArray *vf_pause_query(VfQmp *qmp, gint64 deadline, GError **error);
 

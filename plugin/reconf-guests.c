@@ -129,6 +129,8 @@ const GError *vf_guests_error(const VfGuests *guests, const VfMember *member)
 
 static void tell(const Guest *guest, VfReconfStep step, const char *event, const VfMember *member)
 {
+    if (guest->guests->told == NULL)
+        return;
     g_mutex_lock(&guest->guests->lock);
     guest->guests->told(step, event, member, guest->guests->data);
     g_mutex_unlock(&guest->guests->lock);

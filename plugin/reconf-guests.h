@@ -25,7 +25,7 @@ typedef void (*VfMemberTold)(VfReconfStep step, const char *event, const VfMembe
 
 typedef struct VfGuests VfGuests;
 
-// Members in the order of the owners; they live as long as the guests.
+// Members in the order of the owners; they live as long as the guests. told may be NULL.
 VfGuests *vf_guests_new(VfReconf *reconf, const char *root, VfMemberTold told, gpointer data);
 void vf_guests_free(VfGuests *guests);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfGuests, vf_guests_free)

@@ -83,11 +83,6 @@ static gboolean save(Run *run, VfReconfPhase phase, GError **error)
     return vf_reconf_save(run->reconf, run->host->journals, error);
 }
 
-static gint64 within(guint milliseconds)
-{
-    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
-}
-
 static char *pf_path(const Run *run, const char *attribute)
 {
     char address[VF_PCIADDR_BUFSIZE];
@@ -100,18 +95,19 @@ static char *pf_path(const Run *run, const char *attribute)
 
 static gboolean look(Run *run, GError **error)
 {
-    return vf_guests_look(run->guests, within(run->host->pause_ms), error);
+    return vf_guests_look(run->guests, vf_pause_within(run->host->pause_ms), error);
 }
 
 // A look before anything is touched: it finds what would break in the middle.
 static gboolean look_first(Run *run, GError **error)
 {
-    return look(run, error) && vf_guests_check(run->guests, within(run->host->pause_ms), error);
+    return look(run, error) &&
+           vf_guests_check(run->guests, vf_pause_within(run->host->pause_ms), error);
 }
 
 static gboolean pause_all(Run *run, GError **error)
 {
-    return vf_guests_pause(run->guests, within(run->host->pause_ms), error);
+    return vf_guests_pause(run->guests, vf_pause_within(run->host->pause_ms), error);
 }
 
 static guint wanted(const Run *run)
@@ -212,7 +208,8 @@ static gboolean ready_all(Run *run, GError **error)
 static gboolean resume_all(Run *run, GError **error)
 {
     vf_reconf_connect(run->reconf, run->host->root);
-    return vf_guests_resume(run->guests, run->reconf->signal, within(run->host->resume_ms), error);
+    return vf_guests_resume(run->guests, run->reconf->signal, vf_pause_within(run->host->resume_ms),
+                            error);
 }
 
 // ---- either direction

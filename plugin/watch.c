@@ -150,11 +150,6 @@ static void fire(Watcher *watcher, const char *id)
 
 // ---- the thread
 
-static gint64 within(guint milliseconds)
-{
-    return g_get_monotonic_time() + milliseconds * G_TIME_SPAN_MILLISECOND;
-}
-
 static gboolean wanted(const Watcher *watcher)
 {
     return !watcher->stop && !is_used(watcher->socket);
@@ -162,7 +157,7 @@ static gboolean wanted(const Watcher *watcher)
 
 static gboolean look(Watcher *watcher, VfQmp *qmp)
 {
-    g_autoptr(GPtrArray) infos = vf_pause_query(qmp, within(QUERY_MS), NULL);
+    g_autoptr(GPtrArray) infos = vf_pause_query(qmp, vf_pause_within(QUERY_MS), NULL);
 
     g_mutex_lock(&lock);
     for (guint i = 0; infos != NULL && i < infos->len; i++) {
@@ -178,8 +173,8 @@ static gboolean look(Watcher *watcher, VfQmp *qmp)
 static gboolean next_event(Watcher *watcher, VfQmp *qmp)
 {
     GError *error = NULL;
-    json_t *event =
-        vf_qmp_wait_event(qmp, "VFIO_PAUSED_ACCESS", NULL, NULL, within(WAIT_S * 1000), &error);
+    json_t *event = vf_qmp_wait_event(qmp, "VFIO_PAUSED_ACCESS", NULL, NULL,
+                                      vf_pause_within(WAIT_S * 1000), &error);
     gboolean alive = error == NULL;
 
     if (event != NULL) {
@@ -202,7 +197,7 @@ static gboolean hold(Watcher *watcher)
     watcher->holds = TRUE;
     watcher->again = FALSE;
     g_mutex_unlock(&lock);
-    qmp = vf_qmp_connect_watch(watcher->socket, watcher->guest, within(CONNECT_MS), NULL);
+    qmp = vf_qmp_connect_watch(watcher->socket, watcher->guest, vf_pause_within(CONNECT_MS), NULL);
     g_mutex_lock(&lock);
     watcher->fd = qmp != NULL ? vf_qmp_dup_fd(qmp) : -1;
     // A wait that could not be ended would keep everybody else away.
@@ -234,7 +229,7 @@ static gpointer watch_run(gpointer data)
         if (is_used(watcher->socket))
             g_cond_wait(&changed, &lock);
         else if (!hold(watcher) && !watcher->stop)
-            g_cond_wait_until(&changed, &lock, within(AGAIN_MS));
+            g_cond_wait_until(&changed, &lock, vf_pause_within(AGAIN_MS));
     }
     g_mutex_unlock(&lock);
     return NULL;
