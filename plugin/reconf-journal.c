@@ -49,6 +49,7 @@ static void owner_free(VfReconfOwner *owner)
     g_free(owner->device);
     g_free(owner->pool);
     g_free(owner->socket);
+    g_free(owner->reset_methods);
     vf_settings_clear(&owner->before);
     vf_settings_clear(&owner->after);
     g_free(owner);
@@ -103,13 +104,14 @@ static json_t *owner_json(const VfReconfOwner *owner)
 {
     char address[VF_PCIADDR_BUFSIZE];
 
-    return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:i, s:s, s:b, s:o, s:o, s:b, s:b}", "uuid",
+    return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:i, s:s, s:b, s:o, s:o, s:b, s:b, "
+                     "s:s*}", "uuid",
                      owner->uuid, "domain", owner->domain, "device", owner->device, "pool",
                      owner->pool, "socket", owner->socket, "index", owner->index, "address",
                      vf_pciaddr_format(&owner->address, address), "keep-link", owner->keep_link,
                      "before", settings_json(&owner->before), "after", settings_json(&owner->after),
                      "stays-paused", owner->stays_paused, "absent",
-                     owner->presence == VF_PRESENCE_NONE);
+                     owner->presence == VF_PRESENCE_NONE, "reset-methods", owner->reset_methods);
 }
 
 static char *reconf_text(const VfReconf *reconf)
@@ -214,20 +216,22 @@ static gboolean read_settings(json_t *json, VfSettings *settings)
 static gboolean read_owner(VfReconf *reconf, json_t *json)
 {
     const char *uuid, *device, *domain = NULL, *pool = NULL, *socket = NULL, *address;
+    const char *reset_methods = NULL;
     int index, keep_link, stays_paused, absent;
     json_t *before, *after;
 
-    if (json_unpack(json, "{s:s, s?s, s:s, s?s, s?s, s:i, s:s, s:b, s:o, s:o, s:b, s:b !}", "uuid",
+    if (json_unpack(json, "{s:s, s?s, s:s, s?s, s?s, s:i, s:s, s:b, s:o, s:o, s:b, s:b, s?s !}", "uuid",
                     &uuid, "domain", &domain, "device", &device, "pool", &pool, "socket", &socket,
                     "index", &index, "address", &address, "keep-link", &keep_link, "before",
                     &before, "after", &after, "stays-paused", &stays_paused, "absent",
-                    &absent) != 0 ||
+                    &absent, "reset-methods", &reset_methods) != 0 ||
         index < 0)
         return FALSE;
     VfReconfOwner *owner = vf_reconf_add(reconf, uuid, device, index);
     owner->domain = g_strdup(domain);
     owner->pool = g_strdup(pool);
     owner->socket = g_strdup(socket);
+    owner->reset_methods = g_strdup(reset_methods);
     owner->keep_link = keep_link;
     owner->stays_paused = stays_paused;
     owner->presence = absent ? VF_PRESENCE_NONE : VF_PRESENCE_RUNNING;

@@ -191,8 +191,26 @@ static gboolean is_ours(const Run *run, const VfMember *member)
                                                : member->state == VF_PAUSE_PAUSED;
 }
 
+// Before any function is opened again: the open resets it. VFs that were made anew have theirs.
+static gboolean restore_resets(const Run *run, GError **error)
+{
+    const char *root = run->host->root;
+
+    for (guint i = 0; i < vf_guests_count(run->guests); i++) {
+        const VfReconfOwner *owner = vf_guests_member(run->guests, i)->owner;
+        g_autofree char *now = vf_sriov_reset_methods(root, &owner->address);
+
+        if (g_strcmp0(owner->reset_methods, "") > 0 && g_strcmp0(now, "") == 0 &&
+            !vf_sriov_set_reset_methods(root, &owner->address, owner->reset_methods, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean ready_all(Run *run, GError **error)
 {
+    if (!restore_resets(run, error))
+        return FALSE;
     for (guint i = 0; i < vf_guests_count(run->guests); i++) {
         VfMember *member = vf_guests_member(run->guests, i);
 
@@ -299,7 +317,7 @@ static gboolean rest(const Run *run, GError **error)
 }
 
 // Who is paused before anything is done stays so.
-static gboolean note_paused(Run *run, GError **error)
+static gboolean note_owners(Run *run, GError **error)
 {
     if (!do_step(run, VF_RECONF_STEP_LOOK, look_first, error))
         return FALSE;
@@ -307,6 +325,11 @@ static gboolean note_paused(Run *run, GError **error)
         VfMember *member = vf_guests_member(run->guests, i);
 
         member->owner->stays_paused = member->state == VF_PAUSE_PAUSED;
+        g_free(member->owner->reset_methods);
+        member->owner->reset_methods =
+            member->state == VF_PAUSE_RUNNING
+                ? vf_sriov_reset_methods(run->host->root, &member->owner->address)
+                : NULL;
     }
     return TRUE;
 }
@@ -350,7 +373,7 @@ VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReco
     Run run;
 
     begin(&run, reconf, host, times != NULL ? times : &mine);
-    if (rest(&run, error) && note_host(&run, error) && note_paused(&run, error) &&
+    if (rest(&run, error) && note_host(&run, error) && note_owners(&run, error) &&
         begin_journal(&run, error))
         outcome = converge(&run, TRUE, error) ? finish(&run, VF_RECONF_DONE, error)
                                               : go_back(&run, error);

@@ -253,3 +253,19 @@ gboolean vf_sriov_reset(const char *root, const VfPciAddr *vf, GError **error)
                 vf_pciaddr_format(vf, buf));
     return FALSE;
 }
+
+char *vf_sriov_reset_methods(const char *root, const VfPciAddr *vf)
+{
+    g_autofree char *path = attribute(root, vf, "reset_method");
+
+    return vf_io_read(path, NULL);
+}
+
+gboolean vf_sriov_set_reset_methods(const char *root, const VfPciAddr *vf, const char *methods,
+                                    GError **error)
+{
+    g_autofree char *path = attribute(root, vf, "reset_method");
+
+    // A write of nothing would not reach the kernel.
+    return vf_io_write(path, *methods != '\0' ? methods : "\n", error);
+}

@@ -99,3 +99,11 @@ gboolean vf_sriov_unbind(const char *root, const VfPciAddr *addr, GError **error
 // Function-level reset through the `reset` attribute (100 ms and more). Does not look whether
 // somebody has the function open.
 gboolean vf_sriov_reset(const char *root, const VfPciAddr *vf, GError **error);
+
+// The ways in which the kernel may reset a function, as its reset_method attribute lists them; "" =
+// none. NULL: there is no such function, or a kernel before 5.15 does not tell. Freed by the caller.
+char *vf_sriov_reset_methods(const char *root, const VfPciAddr *vf);
+
+// Sets them; with "" neither an open nor a close of its VFIO device resets it.
+gboolean vf_sriov_set_reset_methods(const char *root, const VfPciAddr *vf, const char *methods,
+                                    GError **error);

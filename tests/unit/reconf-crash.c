@@ -225,6 +225,10 @@ static void assert_settled(const char *said)
             vf_sriov_check_unused(root, &address, NULL))
             g_error("function %u is %s, its driver is %s; %s", i, state,
                     driver != NULL ? driver : "none", said);
+        g_autofree char *methods = vf_sriov_reset_methods(root, &address);
+        if (g_strcmp0(methods, "flr") != 0)
+            g_error("function %u can be reset by %s; %s", i, methods != NULL ? methods : "nothing",
+                    said);
     }
     for (guint i = 0; i < OWNERS_GUESTS; i++)
         g_assert_cmpuint(crew_named(crew, i), ==, 0);

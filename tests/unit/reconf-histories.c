@@ -186,6 +186,9 @@ static void check_functions(void)
             (g_strcmp0(driver, "vfio-pci") != 0 || !is_open(&address)))
             fail("g%u runs and has not got function %u, whose driver is %s", i, domains[i].index,
                  driver != NULL ? driver : "none");
+        g_autofree char *methods = vf_sriov_reset_methods(root, &address);
+        if (domains[i].on && !has_journal() && g_strcmp0(methods, "flr") != 0)
+            fail("g%u's function %u cannot be reset", i, domains[i].index);
     }
 }
 
