@@ -21,6 +21,7 @@
 
 #define PF_TEXT "0000:01:00.0"
 #define PF_DIR "/sys/bus/pci/devices/" PF_TEXT "/"
+#define VF0_DIR "/sys/bus/pci/devices/0000:01:10.0/"
 #define PER_GUEST 2
 #define OWNERS (OWNERS_GUESTS * PER_GUEST)
 #define CHILD "VIRTFN_RECONF_CHILD"
@@ -422,6 +423,40 @@ static void test_pause_is_refused(Fixture *f, gconstpointer data)
     assert_untouched(f);
 }
 
+static void assert_reset_methods(const Fixture *f, guint index, const char *expected)
+{
+    VfPciAddr address = fake_igb_vf(&pf, index);
+    g_autofree char *methods = vf_sriov_reset_methods(f->root, &address);
+
+    g_assert_cmpstr(methods, ==, expected);
+}
+
+// A close need not reset what is destroyed next; if it is not destroyed, all is as it was, also
+// what somebody else had taken away.
+static void test_close_without_reset(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    VfPciAddr spared = fake_igb_vf(&pf, 1);
+
+    g_assert_true(vf_sriov_set_reset_methods(f->root, &spared, "", &error));
+    qmp_peer_order(f->peers[1], "vfio-pause", QMP_REFUSE, 1);
+    g_assert_cmpint(run(f, &error), ==, VF_RECONF_UNDONE);
+    assert_settled(f, OWNERS);
+    int taken = fake_log_find(f->root, "write " VF0_DIR "reset_method \"\"", 0);
+    int given = fake_log_find(f->root, "write " VF0_DIR "reset_method flr", 0);
+    g_assert_cmpint(taken, >=, 0);
+    g_assert_cmpint(taken, <, given);
+    assert_reset_methods(f, 0, "flr");
+    assert_reset_methods(f, 1, "");
+
+    f->reconf->to = OWNERS;
+    g_clear_error(&error);
+    g_assert_cmpint(run(f, &error), ==, VF_RECONF_DONE);
+    g_assert_no_error(error);
+    for (guint i = 0; i < OWNERS; i++)
+        assert_reset_methods(f, i, "flr");
+}
+
 static void test_stranger(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -685,6 +720,7 @@ int main(int argc, char **argv)
     ADD("busy-guest", test_busy_guest);
     ADD("standing-guest", test_standing_guest);
     ADD("pause-is-refused", test_pause_is_refused);
+    ADD("close-without-reset", test_close_without_reset);
     ADD("stranger", test_stranger);
     ADD("cancelled", test_cancelled);
     ADD("not-before", test_not_before);
