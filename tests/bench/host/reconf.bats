@@ -50,8 +50,10 @@ pools() {
         virsh -q resume "$i"
     done
     note "${#guests[@]} guests run"
-    set -o pipefail
-    /usr/share/virtfn-test/reconf-ways "$VIRTFN_RESULTS/figures" "$RECONF_ROUNDS" "$RECONF_KIND" "${cards[@]}" |
-        sed -u 's/^/# /' >&3
+    (
+        set -o pipefail
+        /usr/share/virtfn-test/reconf-ways "$VIRTFN_RESULTS/figures" "$RECONF_ROUNDS" "$RECONF_KIND" "${cards[@]}" |
+            sed -u 's/^/# /' >&3
+    )
     agree
 }
