@@ -351,6 +351,8 @@ typedef struct {
     VfDaemon *daemon;
     VfPciAddr pf;
     VfReconf *done; // in the new configuration
+    VfReconfTimes times;
+    gint64 took; // microseconds
     GError *error;
 } Recovery;
 
@@ -361,12 +363,15 @@ static void recovery_run(gpointer data)
     VfReconfHost host = vf_reconf_host(&recovery->daemon->options, &journals);
     g_autoptr(VfReconf) reconf = vf_reconf_load(journals, &recovery->pf, &recovery->error);
     g_autoptr(GError) cause = NULL;
+    gint64 begin = g_get_monotonic_time();
 
     if (reconf == NULL)
         return;
     host.pause_ms = host.resume_ms = RECOVER_MS;
     host.keep_done = TRUE;
-    switch (vf_reconf_recover(reconf, &host, &cause)) {
+    VfReconfOutcome outcome = vf_reconf_recover(reconf, &host, &recovery->times, &cause);
+    recovery->took = g_get_monotonic_time() - begin;
+    switch (outcome) {
     case VF_RECONF_DONE:
         recovery->done = g_steal_pointer(&reconf);
         break;
@@ -392,6 +397,19 @@ gboolean vf_reconf_end(VfDaemon *daemon, const VfReconf *reconf, GError **error)
     return FALSE;
 }
 
+static void log_recovery(const Recovery *recovery, const char *pf)
+{
+    const VfReconfTimes *times = &recovery->times;
+    gint64 kernel =
+        times->write + times->steps[VF_RECONF_STEP_REMOVE] + times->steps[VF_RECONF_STEP_CREATE];
+
+    vf_log(G_LOG_LEVEL_MESSAGE, NULL, pf,
+           "%s: a reconf that was cut short has ended, %" G_GINT64_FORMAT
+           " ms after virtfnd looked at it; the kernel removed and created VFs in %" G_GINT64_FORMAT
+           " of them",
+           pf, recovery->took / G_TIME_SPAN_MILLISECOND, kernel / G_TIME_SPAN_MILLISECOND);
+}
+
 static void recovery_done(gpointer data)
 {
     Recovery *recovery = data;
@@ -405,7 +423,7 @@ static void recovery_done(gpointer data)
         vf_log(G_LOG_LEVEL_WARNING, NULL, pf, "%s: %s", pf, recovery->error->message);
         g_hash_table_replace(daemon->stuck, g_strdup(pf), g_strdup(recovery->error->message));
     } else {
-        vf_log(G_LOG_LEVEL_MESSAGE, NULL, pf, "%s: a reconf that was cut short has ended", pf);
+        log_recovery(recovery, pf);
         g_hash_table_remove(daemon->stuck, pf);
     }
     vf_daemon_refresh(daemon);

@@ -18,7 +18,8 @@
 
 #define VERSION 1
 
-static const char *const phases[] = {"pausing", "disruptive", "resuming", "undoing", NULL};
+static const char *const phases[] = {"pausing",  "disruptive", "creating",
+                                     "resuming", "undoing",    NULL};
 
 static char *journal_path(const char *directory, const VfPciAddr *pf)
 {
@@ -105,8 +106,8 @@ static json_t *owner_json(const VfReconfOwner *owner)
     char address[VF_PCIADDR_BUFSIZE];
 
     return json_pack("{s:s, s:s*, s:s, s:s*, s:s*, s:i, s:s, s:b, s:o, s:o, s:b, s:b, "
-                     "s:s*}", "uuid",
-                     owner->uuid, "domain", owner->domain, "device", owner->device, "pool",
+                     "s:s*}",
+                     "uuid", owner->uuid, "domain", owner->domain, "device", owner->device, "pool",
                      owner->pool, "socket", owner->socket, "index", owner->index, "address",
                      vf_pciaddr_format(&owner->address, address), "keep-link", owner->keep_link,
                      "before", settings_json(&owner->before), "after", settings_json(&owner->after),
@@ -220,10 +221,10 @@ static gboolean read_owner(VfReconf *reconf, json_t *json)
     int index, keep_link, stays_paused, absent;
     json_t *before, *after;
 
-    if (json_unpack(json, "{s:s, s?s, s:s, s?s, s?s, s:i, s:s, s:b, s:o, s:o, s:b, s:b, s?s !}", "uuid",
-                    &uuid, "domain", &domain, "device", &device, "pool", &pool, "socket", &socket,
-                    "index", &index, "address", &address, "keep-link", &keep_link, "before",
-                    &before, "after", &after, "stays-paused", &stays_paused, "absent",
+    if (json_unpack(json, "{s:s, s?s, s:s, s?s, s?s, s:i, s:s, s:b, s:o, s:o, s:b, s:b, s?s !}",
+                    "uuid", &uuid, "domain", &domain, "device", &device, "pool", &pool, "socket",
+                    &socket, "index", &index, "address", &address, "keep-link", &keep_link,
+                    "before", &before, "after", &after, "stays-paused", &stays_paused, "absent",
                     &absent, "reset-methods", &reset_methods) != 0 ||
         index < 0)
         return FALSE;

@@ -245,6 +245,7 @@ static gboolean converge(Run *run, gboolean afresh, GError **error)
     if (afresh || count != wanted(run)) {
         if (is_cancelled(run, error) || !do_step(run, VF_RECONF_STEP_PAUSE, pause_all, error) ||
             !destroy(run, error) || !do_step(run, VF_RECONF_STEP_CARD, set_up_card, error) ||
+            (run->forward && !save(run, VF_RECONF_CREATING, error)) ||
             !do_step(run, VF_RECONF_STEP_CREATE, create, error))
             return FALSE;
     }
@@ -280,6 +281,16 @@ static VfReconfOutcome finish(Run *run, VfReconfOutcome outcome, GError **error)
     return outcome;
 }
 
+// What a killed daemon's helper does cannot be stopped.
+static gboolean await_helper(Run *run, GError **error)
+{
+    gint64 begin = g_get_monotonic_time();
+    gboolean ok = vf_sriov_await_helper(run->host->root, &run->reconf->pf, error);
+
+    run->times->write += g_get_monotonic_time() - begin;
+    return ok;
+}
+
 // *error is set and becomes the story of both ways.
 static VfReconfOutcome go_back(Run *run, GError **error)
 {
@@ -287,8 +298,8 @@ static VfReconfOutcome go_back(Run *run, GError **error)
 
     run->forward = FALSE;
     vf_guests_drop_groups(run->guests);
-    if (vf_sriov_await_helper(run->host->root, &run->reconf->pf, &cause) &&
-        do_step(run, VF_RECONF_STEP_LOOK, look, &cause) && converge(run, run->destroyed, &cause))
+    if (await_helper(run, &cause) && do_step(run, VF_RECONF_STEP_LOOK, look, &cause) &&
+        converge(run, run->destroyed, &cause))
         return finish(run, VF_RECONF_UNDONE, error);
     if (error != NULL)
         g_prefix_error(error,
@@ -393,19 +404,19 @@ gboolean vf_reconf_look(VfReconf *reconf, const VfReconfHost *host, GError **err
     return ok;
 }
 
-VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GError **error)
+VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
+                                  GError **error)
 {
-    VfReconfTimes times;
+    VfReconfTimes mine;
     VfReconfOutcome outcome;
     VfReconfPhase phase = reconf->phase;
     g_autoptr(GError) cause = NULL;
     Run run;
 
-    begin(&run, reconf, host, &times);
-    if (phase == VF_RECONF_DISRUPTIVE || phase == VF_RECONF_RESUMING) {
+    begin(&run, reconf, host, times != NULL ? times : &mine);
+    if (phase != VF_RECONF_PAUSING && phase != VF_RECONF_UNDOING) {
         run.destroyed = TRUE;
-        outcome = vf_sriov_await_helper(host->root, &reconf->pf, &cause) &&
-                          do_step(&run, VF_RECONF_STEP_LOOK, look, &cause) &&
+        outcome = await_helper(&run, &cause) && do_step(&run, VF_RECONF_STEP_LOOK, look, &cause) &&
                           converge(&run, phase == VF_RECONF_DISRUPTIVE, &cause)
                       ? finish(&run, VF_RECONF_DONE, &cause)
                       : go_back(&run, &cause);

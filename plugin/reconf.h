@@ -19,7 +19,8 @@
 
 typedef enum {
     VF_RECONF_PAUSING,    // nothing was destroyed: back is resuming
-    VF_RECONF_DISRUPTIVE, // VFs are being destroyed and created; only forward, to `to` or `from`
+    VF_RECONF_DISRUPTIVE, // VFs are being destroyed; only forward, to `to` or `from`
+    VF_RECONF_CREATING,   // the card is set up and has none: as many as shall be are the right ones
     VF_RECONF_RESUMING,   // VFs are what they shall be, functions are ready
     VF_RECONF_UNDOING,    // as DISRUPTIVE, on the way back to `from`
 } VfReconfPhase;
@@ -110,11 +111,12 @@ typedef enum {
     VF_RECONF_STUCK,  // neither could be reached: guests may be paused, the journal stays
 } VfReconfOutcome;
 
-// Microseconds that each step took, 0 = it was not reached; and the longest that any owner was
-// without its function.
+// Microseconds that each step took, 0 = it was not reached; the longest that any owner was without
+// its function; and how long a recovery waited for a write that a killed virtfnd had begun.
 typedef struct {
     gint64 steps[VF_RECONF_STEPS];
     gint64 outage;
+    gint64 write;
 } VfReconfTimes;
 
 // error codes: VF_ERROR_BUSY a function is open in somebody else's hands, with his pid;
@@ -127,8 +129,9 @@ VfReconfOutcome vf_reconf_run(VfReconf *reconf, const VfReconfHost *host, VfReco
 // allow_detach a guest that cannot pause is none, but its owners are marked.
 gboolean vf_reconf_look(VfReconf *reconf, const VfReconfHost *host, GError **error);
 
-// Ends what a killed or stuck reconf left behind: what vf_reconf_load() gave.
-VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, GError **error);
+// Ends what a killed or stuck reconf left behind: what vf_reconf_load() gave. times may be NULL.
+VfReconfOutcome vf_reconf_recover(VfReconf *reconf, const VfReconfHost *host, VfReconfTimes *times,
+                                  GError **error);
 
 VfReconf *vf_reconf_new(const VfPciAddr *pf, guint from, guint to);
 void vf_reconf_free(VfReconf *reconf);

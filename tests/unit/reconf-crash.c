@@ -100,7 +100,7 @@ static VfReconfOutcome act(Task task, guint to, GError **error)
     // No journal is what a run that was killed before the first, or after the last, leaves.
     if (reconf == NULL)
         return VF_RECONF_DONE;
-    return task == RECOVER ? vf_reconf_recover(reconf, &host, error)
+    return task == RECOVER ? vf_reconf_recover(reconf, &host, NULL, error)
                            : vf_reconf_run(reconf, &host, NULL, error);
 }
 

@@ -244,7 +244,7 @@ static void test_kept(Fixture *f, gconstpointer data)
     g_autoptr(VfReconf) left = vf_reconf_load(f->journals, &pf, &error);
     g_assert_no_error(error);
     g_assert_cmpstr(left->note, ==, "uplink=gold\n");
-    g_assert_cmpint(vf_reconf_recover(left, &host, &error), ==, VF_RECONF_DONE);
+    g_assert_cmpint(vf_reconf_recover(left, &host, NULL, &error), ==, VF_RECONF_DONE);
     g_assert_no_error(error);
     g_assert_true(vf_reconf_has_journal(f->journals, &pf));
     g_assert_cmpuint(qmp_peer_count(f->peers[0], "vfio-pause"), ==, PER_GUEST);
@@ -594,7 +594,7 @@ static void test_stuck(Fixture *f, gconstpointer data)
     g_unlink(fail);
     g_autoptr(VfReconf) left = vf_reconf_load(f->journals, &pf, &error);
     g_assert_no_error(error);
-    g_assert_cmpint(vf_reconf_recover(left, &host, &error), ==, VF_RECONF_UNDONE);
+    g_assert_cmpint(vf_reconf_recover(left, &host, NULL, &error), ==, VF_RECONF_UNDONE);
     assert_settled(f, OWNERS);
 }
 
@@ -656,20 +656,36 @@ static void recover(Fixture *f)
     g_assert_no_error(error);
     if (left == NULL)
         return;
-    VfReconfOutcome outcome = vf_reconf_recover(left, &host, &error);
+    VfReconfOutcome outcome = vf_reconf_recover(left, &host, NULL, &error);
     g_assert_no_error(error);
     g_assert_cmpint(outcome, !=, VF_RECONF_STUCK);
 }
 
+// The VFs that shall be are there, although the journal does not say yet that they are.
+static gboolean has_created(const Fixture *f)
+{
+    g_autoptr(VfReconf) left = vf_reconf_load(f->journals, &pf, NULL);
+
+    return left != NULL && left->phase == VF_RECONF_CREATING &&
+           vf_sriov_count(f->root, &pf) == left->to;
+}
+
 static void test_killed(Fixture *f, gconstpointer data)
 {
-    guint kills = 0;
+    g_autofree char *log = g_build_filename(f->root, "/.log", NULL);
+    guint kills = 0, kept = 0;
 
     for (guint event = 1; run_killed(f, event); event++, kills++) {
         guint toward = f->reconf->to;
+        gboolean created = has_created(f);
 
+        g_assert_true(g_file_set_contents(log, "", 0, NULL));
         recover(f);
         assert_settled(f, 0);
+        // They are not made anew once more.
+        if (created)
+            g_assert_cmpint(fake_log_find(f->root, "write " PF_DIR "sriov_numvfs", 0), ==, -1);
+        kept += created;
         // from where it is now to the other number
         vf_reconf_free(f->reconf);
         guint count = vf_sriov_count(f->root, &pf);
@@ -677,6 +693,7 @@ static void test_killed(Fixture *f, gconstpointer data)
     }
     g_test_message("%u kills", kills);
     g_assert_cmpuint(kills, >=, 28);
+    g_assert_cmpuint(kept, >=, 3);
     assert_settled(f, 0);
 }
 
