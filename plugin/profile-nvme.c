@@ -108,13 +108,12 @@ gboolean vf_nvme_is_ready(const VfNvmeSecondary *secondary, const VfSettings *se
 }
 
 // The controller's own refusal is one bare number; these say what there is. Checked before the
-// first command, so that a refusal leaves the function as it was.
-static gboolean check_resource(const VfNvmePort *port, const VfNvmeCaps *caps,
-                               const VfNvmeSecondary *secondary, const VfSettings *settings,
-                               VfNvmeResource resource, GError **error)
+// first command, so that a refusal leaves everything as it was.
+
+// What one function may have.
+static gboolean check_number(const VfNvmePort *port, const VfNvmeCaps *caps, guint number,
+                             VfNvmeResource resource, GError **error)
 {
-    guint number = target_number(secondary, settings, resource);
-    guint available = vf_nvme_free(caps, resource) + secondary->assigned[resource];
     const char *name = setting_names[resource];
 
     if (number < least[resource])
@@ -132,15 +131,42 @@ static gboolean check_resource(const VfNvmePort *port, const VfNvmeCaps *caps,
                     "%s: %s: %u wanted, a function of this controller can have %u" VF_REMEDY
                     "lower %s",
                     port->object, name, number, caps->resource[resource].secondary_max, name);
-    else if (number > available)
-        g_set_error(error, VF_ERROR, VF_ERROR_EXHAUSTED,
-                    "%s: %s: %u wanted, %u of %u are free, the PF itself holds %u" VF_REMEDY
-                    "lower %s or the pool's count; `virtfn init` on a PF without VFs takes back "
-                    "what the PF holds",
-                    port->object, name, number, available, caps->resource[resource].total,
-                    caps->resource[resource].primary, name);
     else
         return TRUE;
+    return FALSE;
+}
+
+// What all functions together may have.
+static gboolean check_total(const VfNvmePort *port, const VfNvmeCaps *caps, guint count,
+                            guint number, VfNvmeResource resource, GError **error)
+{
+    const char *name = setting_names[resource];
+    guint total = caps->resource[resource].total;
+
+    if ((guint64)count * number <= total)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_CONFIG,
+                "%s: %s: %u functions with %u each, but the controller has %u in all" VF_REMEDY
+                "lower %s or the pool's count",
+                port->object, name, count, number, total, name);
+    return FALSE;
+}
+
+static gboolean check_free(const VfNvmePort *port, const VfNvmeCaps *caps,
+                           const VfNvmeSecondary *secondary, guint number, VfNvmeResource resource,
+                           GError **error)
+{
+    guint available = vf_nvme_free(caps, resource) + secondary->assigned[resource];
+    const char *name = setting_names[resource];
+
+    if (number <= available)
+        return TRUE;
+    g_set_error(error, VF_ERROR, VF_ERROR_EXHAUSTED,
+                "%s: %s: %u wanted, %u of %u are free, the PF itself holds %u" VF_REMEDY
+                "lower %s or the pool's count; `virtfn init` on a PF without VFs takes back "
+                "what the PF holds",
+                port->object, name, number, available, caps->resource[resource].total,
+                caps->resource[resource].primary, name);
     return FALSE;
 }
 
@@ -151,10 +177,32 @@ static gboolean check_resources(const VfNvmePort *port, const VfNvmeSecondary *s
 
     if (!vf_nvme_read_caps(port, secondary->primary, &caps, error))
         return FALSE;
-    for (VfNvmeResource i = VF_NVME_VQ; i < VF_NVME_RESOURCES; i++)
-        if ((wanted(settings, i) != VF_UNSET || caps.resource[i].supported) &&
-            !check_resource(port, &caps, secondary, settings, i, error))
+    for (VfNvmeResource i = VF_NVME_VQ; i < VF_NVME_RESOURCES; i++) {
+        guint number = target_number(secondary, settings, i);
+
+        if (wanted(settings, i) == VF_UNSET && !caps.resource[i].supported)
+            continue;
+        if (!check_number(port, &caps, number, i, error) ||
+            !check_free(port, &caps, secondary, number, i, error))
             return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean vf_nvme_check(const VfNvmePort *port, guint16 primary, guint count,
+                       const VfSettings *settings, GError **error)
+{
+    VfNvmeCaps caps;
+
+    if (!vf_nvme_read_caps(port, primary, &caps, error))
+        return FALSE;
+    for (VfNvmeResource i = VF_NVME_VQ; i < VF_NVME_RESOURCES; i++) {
+        int number = wanted(settings, i);
+
+        if (number != VF_UNSET && (!check_number(port, &caps, (guint)number, i, error) ||
+                                   !check_total(port, &caps, count, (guint)number, i, error)))
+            return FALSE;
+    }
     return TRUE;
 }
 
@@ -211,17 +259,11 @@ gboolean vf_nvme_shrink_primary(const VfNvmePort *port, guint16 primary, guint c
         return FALSE;
     for (VfNvmeResource i = VF_NVME_VQ; i < VF_NVME_RESOURCES; i++) {
         int number = wanted(settings, i);
-        guint64 needed = number == VF_UNSET ? 0 : (guint64)count * (guint)number;
-        guint64 total = caps.resource[i].total;
+        guint needed = number == VF_UNSET ? 0 : count * (guint)number;
+        guint total = caps.resource[i].total;
 
-        if (needed > total) {
-            g_set_error(
-                error, VF_ERROR, VF_ERROR_CONFIG,
-                "%s: %s: %u functions with %d each, but the controller has %" G_GUINT64_FORMAT
-                " in all" VF_REMEDY "lower %s or the pool's count",
-                port->object, setting_names[i], count, number, total, setting_names[i]);
+        if (number != VF_UNSET && !check_total(port, &caps, count, (guint)number, i, error))
             return FALSE;
-        }
         if (needed + caps.resource[i].primary <= total)
             continue;
         if (!manage(port, VF_NVME_PRIMARY_ALLOCATE, primary, i, (guint16)(total - needed),
@@ -343,31 +385,75 @@ static gboolean wait_live(const char *controller, GError **error)
     return FALSE;
 }
 
-gboolean vf_profile_nvme_prepare_pf(const char *root, const VfPciAddr *pf, guint count,
-                                    const VfSettings *settings, GError **error)
+// The PF's controller with its device file open; close `fd`.
+typedef struct {
+    char *name, *directory; // "nvme0", its directory in sysfs
+    guint16 id;
+    int fd;
+} Primary;
+
+static void primary_close(Primary *primary)
 {
-    g_autofree char *name = find_controller(root, pf);
+    if (primary->fd >= 0)
+        close(primary->fd);
+    g_free(primary->name);
+    g_free(primary->directory);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Primary, primary_close)
+
+// TRUE with no `name` when there is nothing to set, or no controller to set it with.
+static gboolean primary_open(Primary *primary, const char *root, const VfPciAddr *pf,
+                             const VfSettings *settings, GError **error)
+{
     char address[VF_PCIADDR_BUFSIZE];
     guint64 id;
 
-    if (name == NULL || !is_asked(settings))
+    *primary = (Primary){.fd = -1};
+    if (is_asked(settings))
+        primary->name = find_controller(root, pf);
+    if (primary->name == NULL)
         return TRUE;
-    g_autofree char *device =
-        vf_path(root, "/sys/bus/pci/devices/%s", vf_pciaddr_format(pf, address));
-    g_autofree char *controller = g_build_filename(device, "nvme", name, NULL);
-    g_autofree char *id_path = g_build_filename(controller, "cntlid", NULL);
-    g_autofree char *reset_path = g_build_filename(device, "reset", NULL);
-    if (!vf_io_read_uint(id_path, &id, error))
+    primary->directory = vf_path(root, "/sys/bus/pci/devices/%s/nvme/%s",
+                                 vf_pciaddr_format(pf, address), primary->name);
+    g_autofree char *path = g_build_filename(primary->directory, "cntlid", NULL);
+    if (!vf_io_read_uint(path, &id, error))
         return FALSE;
-    int fd = open_controller(root, name, error);
-    if (fd < 0)
-        return FALSE;
-    VfNvmePort port = {submit_ioctl, &fd, address};
+    primary->id = (guint16)id;
+    primary->fd = open_controller(root, primary->name, error);
+    return primary->fd >= 0;
+}
+
+gboolean vf_profile_nvme_check_pf(const char *root, const VfPciAddr *pf, guint count,
+                                  const VfSettings *settings, GError **error)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+    g_auto(Primary) primary;
+    VfNvmePort port = {submit_ioctl, &primary.fd, vf_pciaddr_format(pf, address)};
+
+    return primary_open(&primary, root, pf, settings, error) &&
+           (primary.name == NULL || vf_nvme_check(&port, primary.id, count, settings, error));
+}
+
+gboolean vf_profile_nvme_prepare_pf(const char *root, const VfPciAddr *pf, guint count,
+                                    const VfSettings *settings, GError **error)
+{
+    char address[VF_PCIADDR_BUFSIZE];
+    g_auto(Primary) primary;
+    VfNvmePort port = {submit_ioctl, &primary.fd, vf_pciaddr_format(pf, address)};
+    g_autofree char *reset_path = vf_path(root, "/sys/bus/pci/devices/%s/reset", address);
     gboolean changed;
-    gboolean ok = vf_nvme_shrink_primary(&port, (guint16)id, count, settings, &changed, error);
-    close(fd);
-    if (!ok || !changed)
-        return ok;
+
+    if (!primary_open(&primary, root, pf, settings, error))
+        return FALSE;
+    if (primary.name == NULL)
+        return TRUE;
+    if (!vf_nvme_shrink_primary(&port, primary.id, count, settings, &changed, error))
+        return FALSE;
+    if (!changed)
+        return TRUE;
+    close(primary.fd);
+    primary.fd = -1;
     // The new allocation counts from the next controller level reset on (5.22).
-    return vf_io_write(reset_path, "1", error) && wait_live(controller, error);
+    return vf_io_write(reset_path, "1", error) && wait_live(primary.directory, error);
 }

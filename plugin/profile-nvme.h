@@ -33,6 +33,11 @@ gboolean vf_nvme_is_ready(const VfNvmeSecondary *secondary, const VfSettings *se
 gboolean vf_nvme_apply(const VfNvmePort *port, const VfNvmeSecondary *secondary,
                        const VfSettings *settings, GError **error);
 
+// Whether `count` secondaries could have these settings each, if the primary left them what it can.
+// VF_ERROR_CONFIG: they could not.
+gboolean vf_nvme_check(const VfNvmePort *port, guint16 primary, guint count,
+                       const VfSettings *settings, GError **error);
+
 // Leaves the primary only what `count` secondaries do not need. *changed: the primary has to be
 // reset for it. VF_ERROR_CONFIG when there is not enough in all.
 gboolean vf_nvme_shrink_primary(const VfNvmePort *port, guint16 primary, guint count,

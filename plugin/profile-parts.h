@@ -27,6 +27,8 @@ gboolean vf_profile_net_release(const VfTarget *target, const VfSettings *settin
 // NVMe: queues, interrupts, and the state online.
 gboolean vf_profile_nvme_needs_unbound(const VfTarget *target, const VfSettings *settings);
 gboolean vf_profile_nvme_pre(const VfTarget *target, const VfSettings *settings, GError **error);
+gboolean vf_profile_nvme_check_pf(const char *root, const VfPciAddr *pf, guint count,
+                                  const VfSettings *settings, GError **error);
 gboolean vf_profile_nvme_prepare_pf(const char *root, const VfPciAddr *pf, guint count,
                                     const VfSettings *settings, GError **error);
 

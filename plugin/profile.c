@@ -112,6 +112,12 @@ gboolean vf_profile_needs_unbound(const VfTarget *target, const VfSettings *sett
            vf_profile_qdma_needs_unbound(target, settings);
 }
 
+gboolean vf_profile_check_pf(const char *root, const VfPciAddr *pf, guint count,
+                             const VfSettings *settings, GError **error)
+{
+    return vf_profile_nvme_check_pf(root, pf, count, settings, error);
+}
+
 gboolean vf_profile_prepare_pf(const char *root, const VfPciAddr *pf, guint count,
                                const VfSettings *settings, GError **error)
 {

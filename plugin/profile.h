@@ -29,6 +29,11 @@ typedef struct {
 // resources that differ from what the controller has, qmax): the caller unbinds it first.
 gboolean vf_profile_needs_unbound(const VfTarget *target, const VfSettings *settings);
 
+// Whether a PF could serve `count` VFs with these settings, as far as it tells while it has others.
+// VF_ERROR_CONFIG: it could not.
+gboolean vf_profile_check_pf(const char *root, const VfPciAddr *pf, guint count,
+                             const VfSettings *settings, GError **error);
+
 // Makes a PF that has no VFs yet ready for `count` of them with these settings; nothing to do for
 // most. An NVMe PF gives up flexible resources that its VFs need, which takes a reset of the PF;
 // the nvme driver holds back the host's own I/O meanwhile. Call it before NumVFs is written.

@@ -98,10 +98,28 @@ static gboolean look(Run *run, GError **error)
     return vf_guests_look(run->guests, vf_pause_within(run->host->pause_ms), error);
 }
 
+static gboolean check_settings(const Run *run, GError **error)
+{
+    const VfReconf *reconf = run->reconf;
+    const char *root = run->host->root;
+
+    if (!vf_profile_check_pf(root, &reconf->pf, reconf->to, &reconf->after, error))
+        return FALSE;
+    for (guint i = 0; i < reconf->owners->len; i++) {
+        const VfReconfOwner *owner = g_ptr_array_index(reconf->owners, i);
+
+        if (!vf_profile_check_pf(root, &reconf->pf, 1, &owner->after, error)) {
+            g_prefix_error(error, "domain '%s', device '%s': ", owner->domain, owner->device);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 // A look before anything is touched: it finds what would break in the middle.
 static gboolean look_first(Run *run, GError **error)
 {
-    return look(run, error) &&
+    return check_settings(run, error) && look(run, error) &&
            vf_guests_check(run->guests, vf_pause_within(run->host->pause_ms), error);
 }
 

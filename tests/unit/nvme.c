@@ -354,6 +354,43 @@ static void test_shrink_primary(void)
         "queues or the pool's count");
 }
 
+// Asked before anything is changed, while other functions have the resources.
+static void test_check(void)
+{
+    g_auto(Controller) controller;
+    const VfNvmePort port = {fake_submit, &controller, "pf"};
+    static const struct {
+        guint count;
+        int queues, interrupts;
+        const char *refusal; // NULL: none
+    } cases[] = {
+        {8, 2, 1, NULL},
+        {4, 4, 2, NULL},
+        {0, 4, 2, NULL},
+        {9, VF_UNSET, VF_UNSET, NULL},
+        {9, 2, VF_UNSET, "pf: queues: 9 functions with 2 each, but the controller has 16 in all"},
+        {8, 2, 2, "pf: interrupts: 8 functions with 2 each, but the controller has 8 in all"},
+        {1, 5, 1, "pf: queues: 5 wanted, a function of this controller can have 4"},
+        {1, 1, 1, "pf: queues: 1 is not enough for an NVMe function"},
+    };
+
+    controller_init(&controller);
+    controller.primary[0] = 16;
+    controller.primary[1] = 8;
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) error = NULL;
+        VfSettings settings = settings_of(cases[i].queues, cases[i].interrupts);
+
+        if (vf_nvme_check(&port, 0, cases[i].count, &settings, &error)) {
+            g_assert_null(cases[i].refusal);
+            continue;
+        }
+        g_assert_error(error, VF_ERROR, VF_ERROR_CONFIG);
+        g_assert_true(g_str_has_prefix(error->message, cases[i].refusal));
+    }
+    g_assert_cmpstr(controller.log->str, ==, "");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -365,5 +402,6 @@ int main(int argc, char **argv)
     g_test_add_func("/nvme/limits", test_limits);
     g_test_add_func("/nvme/controller-fails", test_controller_fails);
     g_test_add_func("/nvme/shrink-primary", test_shrink_primary);
+    g_test_add_func("/nvme/check", test_check);
     return g_test_run();
 }
