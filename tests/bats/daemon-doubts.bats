@@ -8,16 +8,8 @@ bats_require_minimum_version 1.5.0
 load ../lib/daemon
 load ../lib/guests
 
-PF=0000:01:00.0
-VF=(0000:01:10.0 0000:01:10.2 0000:01:10.4 0000:01:10.6)
-me=$(id -un)
-
 setup() {
-    make_host igb@$PF,net=eno1
-    write_pool uplink pf=$PF count=4
-    start_daemon
-    boot g1 a="${VF[0]}" b="${VF[2]}"
-    boot g2 c="${VF[1]}"
+    three_devices
 }
 
 teardown() {
@@ -25,10 +17,6 @@ teardown() {
     power_off_all
     drop_group
     stop_daemon
-}
-
-marks() {
-    ask /v1/leases '.leases[] | select(.paused != null) | "\(.domain.name)/\(.device) \(.paused.by) \(.paused.reason)"' | sort
 }
 
 @test "a mark of a pause that is none goes" {

@@ -7,15 +7,8 @@ bats_require_minimum_version 1.5.0
 load ../lib/daemon
 load ../lib/guests
 
-PF=0000:01:00.0
-VF=(0000:01:10.0 0000:01:10.2 0000:01:10.4 0000:01:10.6)
-
 setup() {
-    make_host igb@$PF,net=eno1
-    write_pool uplink pf=$PF count=4
-    start_daemon
-    boot g1 a="${VF[0]}" b="${VF[2]}"
-    boot g2 c="${VF[1]}"
+    three_devices
 }
 
 teardown() {
@@ -24,18 +17,11 @@ teardown() {
     stop_daemon
 }
 
-# marks: "DOMAIN/DEVICE BY REASON" of each lease that is paused, sorted.
-marks() {
-    ask /v1/leases '.leases[] | select(.paused != null) | "\(.domain.name)/\(.device) \(.paused.by) \(.paused.reason)"' | sort
-}
-
 refuse() { # ERROR ARGUMENT...
     run --separate-stderr cli "${@:2}"
     [[ $status -eq 1 && -z $output ]]
     equal "$stderr" "virtfn: $1"
 }
-
-me=$(id -un)
 
 @test "one device: the guest keeps it, nobody has the function" {
     run cli pause --reason 'cable swap' g1 b

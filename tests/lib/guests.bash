@@ -17,6 +17,23 @@ boot() {
     hook started "$name" "${claims[@]}"
 }
 
+# three_devices: a card with four functions, virtfnd, and two guests: g1 with the devices a and b, g2 with c.
+three_devices() {
+    PF=0000:01:00.0
+    VF=(0000:01:10.0 0000:01:10.2 0000:01:10.4 0000:01:10.6)
+    me=$(id -un)
+    make_host igb@$PF,net=eno1
+    write_pool uplink pf=$PF count=4
+    start_daemon
+    boot g1 a="${VF[0]}" b="${VF[2]}"
+    boot g2 c="${VF[1]}"
+}
+
+# marks: "DOMAIN/DEVICE BY REASON" of each lease that is paused, sorted.
+marks() {
+    ask /v1/leases '.leases[] | select(.paused != null) | "\(.domain.name)/\(.device) \(.paused.by) \(.paused.reason)"' | sort
+}
+
 # power_on NAME ID=ADDRESS...: QEMU alone.
 power_on() {
     local directory=$BATS_TEST_TMPDIR/qemu-$1
