@@ -3,7 +3,7 @@
 # A card reconfigured again and again under guests that use it: nothing grows, nothing is left, and a guest's file
 # system on its NVMe function goes on. Real components only: what would grow is virtfnd's, QEMU's or the kernel's.
 #
-# Not in the gate's list, since it takes ten minutes: `make check-host HOST_SCENARIOS=reconf-many`.
+# Not in the gate's list, since it takes a quarter of an hour: `make check-host HOST_SCENARIOS=reconf-many`.
 
 source /usr/share/virtfn-test/lib.bash
 source /usr/share/virtfn-test/virtfn.bash
@@ -60,8 +60,9 @@ all_footprints() {
     note "100 reconfs took $(elapsed "$begin") ms"
 
     [ "$(guest_pid store) $(guest_pid bare) $(pidof virtfnd)" = "$pids" ]
-    # After ten rounds everything has been allocated that stays; a MiB is what an allocator may keep more or less.
-    paste "$BATS_TEST_TMPDIR/footprint.10" "$BATS_TEST_TMPDIR/footprint.100" |
+    # After fifty rounds everything has been allocated that stays, also by threads that seldom run at the same time: a
+    # QEMU took 4.7 MiB more between the twentieth and the thirtieth, once. A MiB is what an allocator may keep more or less.
+    paste "$BATS_TEST_TMPDIR/footprint.50" "$BATS_TEST_TMPDIR/footprint.100" |
         awk '$5 > $2 + 1024 || $6 > $3 { print "grew: " $0; bad = 1 } END { exit bad }'
     [ "$(find /run/virtfn/reconf -type f | wc -l)" = 0 ]
     agree
