@@ -34,13 +34,20 @@ other_count() {
     if [[ $(vfs) == 3 ]]; then echo 4; else echo 3; fi
 }
 
+# recoveries: what virtfnd has said of each so far.
+recoveries() {
+    journalctl -u virtfnd -o cat | sed -n 's/.*a reconf that was cut short has ended, //p'
+}
+
 # settled BEFORE AFTER WORDS...: one configuration or the other, each guest on its function and answering.
 settled() {
-    local i begin
+    local i begin said
     begin=$(clock)
     wait_until 60 connected
     wait_until 60 no_journal
     note "${*:3}: over after $(elapsed "$begin") ms, with $(vfs) functions instead of $1"
+    said=$(recoveries | tail -n "+$((recovered + 1))")
+    note "  ${said:-there was nothing to recover}"
     [[ $(vfs) == "$1" || $(vfs) == "$2" ]]
     begin=$(clock)
     for i in 1 2; do
@@ -54,8 +61,8 @@ settled() {
 
 # killed_at STEP EVENT: a reconf whose daemon is killed when it tells that.
 killed_at() {
-    local before after line
-    before=$(vfs) after=$(other_count)
+    local before after line recovered
+    before=$(vfs) after=$(other_count) recovered=$(recoveries | wc -l)
     : >"$BATS_TEST_TMPDIR/killed"
     while read -r line; do
         if [[ $line == *"\"step\":\"$1\",\"what\":\"$2\""* && ! -s $BATS_TEST_TMPDIR/killed ]]; then
@@ -103,7 +110,7 @@ killed_at() {
 @test "the helper is killed in its write" {
     pings_start g1 192.0.2.11
     pings_start g2 192.0.2.12
-    before=$(vfs) after=$(other_count)
+    before=$(vfs) after=$(other_count) recovered=$(recoveries | wc -l)
     virtfn reconf --yes --vfs "$after" uplink >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
     order=$!
     wait_until 30 pkill -KILL -x virtfn-numvfs
