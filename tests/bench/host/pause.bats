@@ -101,21 +101,24 @@ round() {
         "<serial type='unix'><source mode='bind' path='$mark'/><target port='2'/></serial>"
     virsh -q start stall
     guest_wait stall 300
-    guest_run stall 'taskset 2 /bin/stall >/tmp/stall 2>&1 &'
     renice -n -20 -p $(ls "/proc/$(guest_pid stall)/task")
     target=stall/ua-nic0=$(vf igb 0 0)
-    for _ in {1..15}; do
-        vfio_pause --mark "$mark" pause "${target%%=*}"
-        vfio_pause --mark "$mark" calm 0.25
-        vfio_pause --mark "$mark" resume "$target"
-        vfio_pause --mark "$mark" calm 0.25
+    for what in lock kernel; do
+        guest_run stall "taskset 2 /bin/stall $what >/tmp/stall 2>&1 &"
+        for _ in {1..15}; do
+            vfio_pause --mark "$mark" pause "${target%%=*}"
+            vfio_pause --mark "$mark" calm 0.25
+            vfio_pause --mark "$mark" resume "$target"
+            vfio_pause --mark "$mark" calm 0.25
+        done
+        sleep 1
+        # A line for each mark: every second one is of the time between two commands.
+        guest_run stall 'killall stall; cat /tmp/stall' >"$BATS_TEST_TMPDIR/stall"
+        [[ $(wc -l <"$BATS_TEST_TMPDIR/stall") == 121 ]]
+        awk -v what="$what" 'NR > 1 && NR % 2 {
+                print what "-stall-" (NR % 4 == 1 ? "calm" : NR % 8 == 3 ? "pause" : "resume"), $1 / 1000
+            }' "$BATS_TEST_TMPDIR/stall" >>"$VIRTFN_RESULTS/figures"
     done
-    sleep 1
-    # A line for each mark: every second one is of the time between two commands.
-    guest_run stall 'cat /tmp/stall' >"$BATS_TEST_TMPDIR/stall"
-    [[ $(wc -l <"$BATS_TEST_TMPDIR/stall") == 121 ]]
-    awk 'NR > 1 && NR % 2 { print "stall-" (NR % 4 == 1 ? "calm" : NR % 8 == 3 ? "pause" : "resume"), $1 / 1000 }' \
-        "$BATS_TEST_TMPDIR/stall" >>"$VIRTFN_RESULTS/figures"
 }
 
 # Without an operating system: seven guests that run one end the kernel of the emulated host, in a guest's processor.
