@@ -101,7 +101,8 @@ gboolean vf_sriov_unbind(const char *root, const VfPciAddr *addr, GError **error
 gboolean vf_sriov_reset(const char *root, const VfPciAddr *vf, GError **error);
 
 // The ways in which the kernel may reset a function, as its reset_method attribute lists them; "" =
-// none. NULL: there is no such function, or a kernel before 5.15 does not tell. Freed by the caller.
+// none. NULL: there is no such function, or a kernel before 5.15 does not tell. Freed by the
+// caller.
 char *vf_sriov_reset_methods(const char *root, const VfPciAddr *vf);
 
 // Sets them; with "" neither an open nor a close of its VFIO device resets it.
