@@ -112,7 +112,8 @@ VfReconf *vf_reconf_plan(const VfDaemon *daemon, const VfPciAddr *pf, guint coun
     guint number;
 
     reconf->signal = vf_reconf_signal(daemon, pf);
-    if (reconf->signal != VF_RESUME_SIGNAL_NONE)
+    // The others take less than a second (man/virtfn-qemu.7, SIGNALS).
+    if (reconf->signal == VF_RESUME_SIGNAL_FATAL)
         reconf->not_before = rest_of(daemon, pf);
     // A controller that is being reset would be given up by its driver if it read all-ones.
     if (is_nvme(daemon, pf))
