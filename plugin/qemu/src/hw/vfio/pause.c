@@ -7,8 +7,9 @@
  * same or another one like it, and restores what the guest had set up.
  *
  * Invariants:
- * - While vbasedev->paused is set nothing uses vbasedev->fd but a resume on
- *   its way; it is cleared last in that, in one go with the BQL held.
+ * - While vbasedev->paused is set nothing uses vbasedev->fd but a pause or a
+ *   resume on its way; a guest reaches the device only by what it has mapped,
+ *   for a moment after a pause has begun.
  * - A device is running or paused when an operation has ended, never between.
  *   What can fail in a pause comes before anything is taken from the device.
  * - The kernel calls that reset a device, its last close and its open, those
@@ -304,16 +305,36 @@ static void coroutine_fn vfio_release_co(VFIOPCIDevice *vdev)
     }
 }
 
+/*
+ * Changing what memory the guest has is the longest work that needs the BQL.
+ * Processors of the guest that wait for the lock get it in between: one that
+ * is given back and taken again at once would not wake them.
+ */
+static void coroutine_fn vfio_rest_co(void)
+{
+    qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, SCALE_MS);
+}
+
 static void coroutine_fn vfio_pause_co(void *opaque)
 {
     VFIOPCIDevice *vdev = opaque;
+    VFIOPause *p = vdev->pause;
 
+    vfio_rest_co();
+    if (!p->gone) {
+        vfio_bars_set_mapped(vdev, false);
+        vfio_rest_co();
+    }
+    if (!p->gone) { /* else vfio_exitfn() has done it */
+        pci_device_unset_iommu_device(&vdev->pdev);
+    }
+    vfio_bars_unmap(vdev);
     vfio_release_co(vdev);
     vfio_pause_set_state(vdev, VFIO_PAUSE_STATE_PAUSED, NULL);
     object_unref(OBJECT(vdev));
 }
 
-/* Take everything from the device that needs its descriptor. */
+/* Nothing but what is mapped reaches the device any more, nor does it tell. */
 static void vfio_pause_quiesce(VFIOPCIDevice *vdev)
 {
     VFIODevice *vbasedev = &vdev->vbasedev;
@@ -322,9 +343,6 @@ static void vfio_pause_quiesce(VFIOPCIDevice *vdev)
     vdev->pci_aer = false;
     vfio_migration_exit(vbasedev);
     vfio_disable_interrupts(vdev);
-    vfio_bars_set_mapped(vdev, false);
-    vfio_bars_unmap(vdev);
-    pci_device_unset_iommu_device(&vdev->pdev);
     vbasedev->paused = true;
 }
 
@@ -424,6 +442,9 @@ bool vfio_pause_realized(VFIOPCIDevice *vdev, Error **errp)
         return true;
     } else {
         /* no guest runs that the reset of the device could hold up */
+        vfio_bars_set_mapped(vdev, false);
+        vfio_bars_unmap(vdev);
+        pci_device_unset_iommu_device(&vdev->pdev);
         vfio_detach_device(vbasedev);
         vbasedev->fd = -1;
         vbasedev->hiod = NULL;
@@ -449,7 +470,7 @@ void vfio_pause_exit(VFIOPCIDevice *vdev)
 {
     VFIOPause *p = vdev->pause;
 
-    if (p && vdev->vbasedev.paused) {
+    if (p && p->state != VFIO_PAUSE_STATE_RUNNING) {
         p->gone = true;
         qemu_cond_broadcast(&p->ended);
     }
@@ -769,6 +790,13 @@ static bool coroutine_fn vfio_resume_restore_co(VFIOPCIDevice *vdev,
         return false;
     }
     vfio_resume_notifiers(vdev);
+    vfio_rest_co();
+    if (vdev->pause->gone) { /* and vfio_exitfn() has taken back the rest */
+        error_setg(errp, "the device was removed");
+        vfio_bars_unmap(vdev);
+        vbasedev->paused = true;
+        return false;
+    }
     vfio_bars_set_mapped(vdev, true);
     return true;
 }

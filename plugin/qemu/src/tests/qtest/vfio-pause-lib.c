@@ -231,16 +231,21 @@ PauseTest *pause_started(bool iommufd, int devices)
     return t;
 }
 
-void pause_end(PauseTest *t)
+void forget_events(PauseTest *t)
 {
     QDict *event;
 
-    if (t->qts) {
-        qtest_quit(t->qts);
-    }
     while ((event = g_queue_pop_head(&t->events))) {
         qobject_unref(event);
     }
+}
+
+void pause_end(PauseTest *t)
+{
+    if (t->qts) {
+        qtest_quit(t->qts);
+    }
+    forget_events(t);
     munmap(t->fv, sizeof(*t->fv));
     remove_tree(t->dir);
     g_free(t->dir);

@@ -47,6 +47,7 @@ void pause_start(PauseTest *t, const char *device_options);
 /* With the guest's side set up, too */
 PauseTest *pause_started(bool iommufd, int devices);
 void pause_end(PauseTest *t);
+void forget_events(PauseTest *t); /* that nobody waited for */
 
 /* The guest */
 uint32_t cfg_read(PauseTest *t, int n, int off, int len);

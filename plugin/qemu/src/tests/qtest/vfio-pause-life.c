@@ -41,6 +41,12 @@ static void assert_released_soon(PauseTest *t)
     assert_released(t);
 }
 
+static void quit(PauseTest *t)
+{
+    qtest_quit(t->qts); /* asserts that QEMU ends well */
+    t->qts = NULL;
+}
+
 static void assert_gone(PauseTest *t)
 {
     assert_released_soon(t);
@@ -81,6 +87,41 @@ static void test_del_resuming(PauseTest *t)
     assert_gone(t);
 }
 
+/*
+ * At one moment after the other, a quarter of a millisecond apart: also while
+ * an operation rests to let the guest's processors have the lock.
+ */
+static void del_at_moments(PauseTest *t, bool resuming)
+{
+    int i;
+
+    for (i = 0; i < 16; i++) {
+        pause_start(t, NULL);
+        guest_setup(t, 0);
+        if (resuming) {
+            pause_ok(t, 0);
+            resume_begin(t, 0);
+        } else {
+            pause_begin(t, 0);
+        }
+        g_usleep(i * 250);
+        device_del(t);
+        assert_gone(t);
+        quit(t);
+        forget_events(t);
+    }
+}
+
+static void test_del_pausing_moments(PauseTest *t)
+{
+    del_at_moments(t, false);
+}
+
+static void test_del_resuming_moments(PauseTest *t)
+{
+    del_at_moments(t, true);
+}
+
 /* A removed device leaves nothing behind that would block a migration. */
 static void test_del_unblocks(PauseTest *t)
 {
@@ -119,12 +160,6 @@ static void test_reset_during(PauseTest *t)
     g_free(wait_end(t, 0, "running"));
     guest_setup(t, 0);
     assert_running(t, 0);
-}
-
-static void quit(PauseTest *t)
-{
-    qtest_quit(t->qts); /* asserts that QEMU ends well */
-    t->qts = NULL;
 }
 
 static void start_to_quit(PauseTest *t)
@@ -234,6 +269,8 @@ void add_life_cases(void)
     add_case("del/paused", test_del_paused, 1);
     add_case("del/pausing", test_del_pausing, 1);
     add_case("del/resuming", test_del_resuming, 1);
+    add_case("del/pausing-moments", test_del_pausing_moments, 0);
+    add_case("del/resuming-moments", test_del_resuming_moments, 0);
     add_case("del/unblocks", test_del_unblocks, 1);
     add_case("stop-cont", test_stop_cont, 1);
     add_case("reset-during", test_reset_during, 1);
