@@ -434,15 +434,15 @@ bool vfio_pause_realized(VFIOPCIDevice *vdev, Error **errp)
         return false;
     }
     vfio_pause_begun(p, vdev->paused_access, vdev->paused_hold_ms);
+    /* at once: the guest is never to reach the device */
+    vfio_bars_set_mapped(vdev, false);
     if (vdev->presented) {
-        vfio_bars_set_mapped(vdev, false);
         vfio_identity_close(vdev);
     } else if (DEVICE(vdev)->hotplugged) {
         vfio_pause_start(vdev);
         return true;
     } else {
         /* no guest runs that the reset of the device could hold up */
-        vfio_bars_set_mapped(vdev, false);
         vfio_bars_unmap(vdev);
         pci_device_unset_iommu_device(&vdev->pdev);
         vfio_detach_device(vbasedev);
