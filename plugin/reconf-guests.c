@@ -387,7 +387,7 @@ static gboolean pause_guest(Guest *guest, GError **error)
             continue;
         members[count] = member;
         // If this fails the close takes as long as the reset does.
-        if (g_strcmp0(member->owner->reset_methods, "") > 0)
+        if (member->owner->reset_methods != NULL)
             vf_sriov_set_reset_methods(guest->guests->root, &member->owner->address, "", NULL);
         member->paused_at = g_get_monotonic_time();
         targets[count++].id = member->id;

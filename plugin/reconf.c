@@ -218,7 +218,7 @@ static gboolean restore_resets(const Run *run, GError **error)
         const VfReconfOwner *owner = vf_guests_member(run->guests, i)->owner;
         g_autofree char *now = vf_sriov_reset_methods(root, &owner->address);
 
-        if (g_strcmp0(owner->reset_methods, "") > 0 && g_strcmp0(now, "") == 0 &&
+        if (owner->reset_methods != NULL && g_strcmp0(now, "") == 0 &&
             !vf_sriov_set_reset_methods(root, &owner->address, owner->reset_methods, error))
             return FALSE;
     }
@@ -345,6 +345,18 @@ static gboolean rest(const Run *run, GError **error)
     return TRUE;
 }
 
+// A function that somebody has taken them from is left alone.
+static void note_reset_methods(const Run *run, VfMember *member)
+{
+    VfReconfOwner *owner = member->owner;
+
+    g_clear_pointer(&owner->reset_methods, g_free);
+    if (member->state == VF_PAUSE_RUNNING)
+        owner->reset_methods = vf_sriov_reset_methods(run->host->root, &owner->address);
+    if (g_strcmp0(owner->reset_methods, "") == 0)
+        g_clear_pointer(&owner->reset_methods, g_free);
+}
+
 // Who is paused before anything is done stays so.
 static gboolean note_owners(Run *run, GError **error)
 {
@@ -354,11 +366,7 @@ static gboolean note_owners(Run *run, GError **error)
         VfMember *member = vf_guests_member(run->guests, i);
 
         member->owner->stays_paused = member->state == VF_PAUSE_PAUSED;
-        g_free(member->owner->reset_methods);
-        member->owner->reset_methods =
-            member->state == VF_PAUSE_RUNNING
-                ? vf_sriov_reset_methods(run->host->root, &member->owner->address)
-                : NULL;
+        note_reset_methods(run, member);
     }
     return TRUE;
 }

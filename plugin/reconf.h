@@ -43,8 +43,7 @@ typedef struct {
     VfPresence presence;
     VfSettings before, after; // what it gets with the old and with the new configuration
     // How the kernel may reset its function, "flr"; taken away for the time of the pause, which
-    // would wait 100 ms for a reset of what is destroyed next (facts F-A3). NULL or "" = left
-    // alone.
+    // would wait 100 ms for a reset of what is destroyed next (facts F-A3). NULL = left alone.
     char *reset_methods;
     gboolean stays_paused; // somebody had paused it before
     gboolean cannot_pause; // vf_reconf_look() with allow_detach says so
